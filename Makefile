@@ -1,0 +1,42 @@
+# `make` lists the targets. Each of them makes its own virtual environment first, when that is missing or older than
+# pyproject.toml. Only a Python (3.11 or newer), git and make must be there: `make PYTHON=python3.13 test` picks one.
+
+PYTHON ?= python3
+ARGS ?=
+python := .venv/bin/python
+stamp := .venv/installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo serve test test-matrix lint bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(stamp) ## Run a few example workflows in the terminal
+	$(python) manage.py demo $(ARGS)
+
+serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
+	$(python) manage.py runserver 127.0.0.1:8000 $(ARGS)
+
+test: $(stamp) ## Test on SQLite, then on a private PostgreSQL (ARGS="-k name" goes to pytest)
+	$(python) -m pytest $(ARGS)
+	$(python) -m tests.postgres $(python) -m pytest -m "not one_database" $(ARGS)
+
+test-matrix: $(stamp) ## Test every supported Django on every Python found here (SQLite)
+	$(python) -m tests.matrix $(ARGS)
+
+lint: $(stamp) ## Check style, format and types
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy django_workflow $(wildcard example_project)
+
+bench: $(stamp) ## Measure steps and starts per second
+	$(python) -m tests.benchmarks $(ARGS)
+
+$(stamp): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(python) -m pip install --quiet --upgrade pip
+	$(python) -m pip install --quiet --editable . --group dev
+	@touch $@

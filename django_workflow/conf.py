@@ -1,0 +1,61 @@
+"""The settings: one dict, ``DJANGO_WORKFLOW``, read at each access so that ``override_settings`` works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+from .durations import parse_duration
+
+# What Django's exception reporter hides (SafeExceptionReporterFilter.hidden_settings), as parts of a name.
+HIDDEN_NAMES = ("api", "auth", "token", "key", "secret", "pass", "signature", "http_cookie")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting with its default. Durations may be given as ``"60s"``, seconds or ``timedelta``."""
+
+    QUEUE: str | None = None
+    STEPS_MODULE: str = "steps"
+    LEASE: timedelta = timedelta(seconds=60)
+    SLICE: timedelta = timedelta(seconds=30)
+    TIMEOUT: timedelta | None = timedelta(minutes=10)
+    MAX_BYTES: int = 1024 * 1024
+    MAX_VISITS: int = 1000
+    MAX_CRASHES: int = 3
+    HIDDEN_FIELDS: tuple[str, ...] = HIDDEN_NAMES
+    SECRETS: dict[str, Any] = field(default_factory=dict)
+    BASE_URL: str = ""
+    KEEP: timedelta | None = timedelta(days=90)
+    POLL: timedelta | None = timedelta(seconds=1)
+
+
+NAMES = frozenset(each.name for each in fields(Settings))
+_DURATIONS = frozenset({"LEASE", "SLICE", "TIMEOUT", "KEEP", "POLL"})
+_EMPTY: dict[str, Any] = {}
+_cached: tuple[object, Settings] | None = None
+
+
+def get_settings() -> Settings:
+    """Return the settings as they are now. Unknown keys are left to the system check, which names them."""
+    global _cached
+    raw = getattr(settings, "DJANGO_WORKFLOW", None) or _EMPTY
+    if _cached is not None and _cached[0] is raw:
+        return _cached[1]
+    values = {name: _convert(name, value) for name, value in raw.items() if name in NAMES}
+    _cached = (raw, Settings(**values))
+    return _cached[1]
+
+
+def is_inline() -> bool:
+    """Whether steps run in the process that triggers them: no ``QUEUE``."""
+    return get_settings().QUEUE is None
+
+
+def _convert(name: str, value: Any) -> Any:
+    if name in _DURATIONS and value is not None:
+        return parse_duration(value)
+    return tuple(value) if name == "HIDDEN_FIELDS" else value

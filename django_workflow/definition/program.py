@@ -1,0 +1,80 @@
+"""A published definition made ready to run: its graph, and each step's expressions parsed once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .conditions import Condition, parse_condition
+from .expressions import Expression, Template, parse_expression, parse_template
+from .graph import Graph
+from .spec import StepSpec, WorkflowSpec
+
+Part = Template | Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parsed expressions of one step; ``params`` holds a condition where the handler's param is one."""
+
+    condition: Condition | None
+    for_each: Expression | None
+    params: Mapping[str, Part]
+    # The steps that each part reads an output or an error of.
+    reads_before: frozenset[str]
+    reads_params: frozenset[str]
+
+
+class Program:
+    """A spec with its graph and parsed steps. Steps are parsed when they first run."""
+
+    def __init__(self, spec: WorkflowSpec) -> None:
+        self.spec = spec
+        self.graph = Graph(spec.steps)
+        self._parts: dict[tuple[str, frozenset[str]], Parts] = {}
+
+    def parts(self, name: str, condition_params: Collection[str]) -> Parts:
+        """Return the parsed step ``name``; ``condition_params`` names the params that hold conditions.
+
+        Raises ``ExpressionError`` for what does not parse.
+        """
+        key = (name, frozenset(condition_params))
+        if key not in self._parts:
+            self._parts[key] = _parse(self.graph.steps[name], key[1])
+        return self._parts[key]
+
+
+def _parse(step: StepSpec, condition_params: frozenset[str]) -> Parts:
+    params = {name: _parse_param(value, name in condition_params) for name, value in step.params.items()}
+    before = [part for part in (_condition(step), _for_each(step)) if part is not None]
+    return Parts(
+        condition=_condition(step),
+        for_each=_for_each(step),
+        params=params,
+        reads_before=_steps_read(before),
+        reads_params=_steps_read(params.values()),
+    )
+
+
+def _parse_param(value: Any, is_condition: bool) -> Part:
+    if is_condition and isinstance(value, bool):
+        value = str(value)
+    return parse_condition(value) if is_condition and isinstance(value, str) else parse_template(value)
+
+
+def _condition(step: StepSpec) -> Condition | None:
+    return None if step.condition is None else parse_condition(step.condition)
+
+
+def _for_each(step: StepSpec) -> Expression | None:
+    return None if step.for_each is None else parse_expression(step.for_each)
+
+
+def _steps_read(parts: Collection[Expression | Part]) -> frozenset[str]:
+    return frozenset(
+        path[1]
+        for part in parts
+        for path in part.references
+        if path[0] in ("steps", "errors") and len(path) > 1
+    )

@@ -1,0 +1,200 @@
+"""One attempt: condition, items, params, the handler call, and what its outcome means. It records nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..codec import check_size, decode, encode, load
+from ..conf import get_settings
+from ..context import Event, State, StateChanges, StepContext
+from ..definition.conditions import Condition
+from ..definition.program import Part
+from ..definition.spec import MAX_ITEMS, RESERVED_STATE
+from ..exceptions import ExpressionError, LeaseLost, NotStorable, OutcomeError, StepTimeout
+from ..models import StepRun
+from ..outcomes import End, Goto, Sleep
+from ..registry import Handler
+from .call import call_handler, commit_start, time_limit
+from .claim import Claim
+from .deadline import DeadlinePassed
+from .leases import Lease, hold
+from .moves import Finished, Passed, Result, Slept, Spread
+from .now import database_now
+from .report import Report, progress_of, report_error
+from .scope import Errors, LoadedOutputs, Outputs, Scope
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """An attempt under way: what it read and rendered so far, for the report of an error too."""
+
+    claim: Claim
+    handler: Handler
+    scope: Scope
+    outputs: Outputs
+    params: dict[str, Any] | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    context: StepContext | None = None
+
+
+def attempt(claim: Claim, handler: Handler) -> Report:
+    """Execute the claimed step run once and return what came of it. Raises ``LeaseLost``, and what no handler
+    may catch."""
+    outputs = Outputs(claim.run, claim.program.graph.steps, claim.using)
+    errors = Errors(claim.run, claim.program.graph.steps, claim.using)
+    scope = Scope(claim.run, claim.step_run, outputs, errors, claim.using)
+    going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs)
+    try:
+        return _before_call(going) or _call(going)
+    except LeaseLost:
+        raise
+    except DeadlinePassed:
+        return report_error(_timed_out(going), going.params, going.context)
+    except Exception as error:
+        return report_error(error, going.params, going.context)
+
+
+def _before_call(going: Attempt) -> Report | None:
+    row = going.claim.step_run
+    is_first = row.index < 0 and row.attempt == row.counted_from == 1 and row.event is None
+    parts = going.claim.program.parts(row.step, going.handler.condition_params)
+    if is_first and parts.condition is not None and not _evaluate(going, "if", parts.condition):
+        return Report(result=Passed())
+    if row.index < 0 and parts.for_each is not None:
+        return _spread(going, _evaluate(going, "for_each", parts.for_each))
+    rendered = {name: _evaluate(going, f"with.{name}", part) for name, part in parts.params.items()}
+    going.params = encode(rendered, "params", using=going.claim.using)
+    check_size(going.params, "params", get_settings().MAX_BYTES)
+    what = f"params of step {row.step!r} ({going.claim.spec.type})"
+    going.arguments = going.handler.params.convert(rendered, what=what, using=going.claim.using)
+    return None
+
+
+def _evaluate(going: Attempt, place: str, part: Part | Any) -> Any:
+    limit = get_settings().MAX_BYTES
+    try:
+        if isinstance(part, Condition) or not hasattr(part, "render"):
+            return part.evaluate(going.scope, max_bytes=limit)
+        return part.render(going.scope, max_bytes=limit)
+    except ExpressionError as error:
+        raise ExpressionError(f"step {going.claim.step_run.step!r}, {place}: {error}") from error
+
+
+def _spread(going: Attempt, values: Any) -> Report:
+    if not isinstance(values, (list, tuple)):
+        raise ExpressionError(
+            f"step {going.claim.step_run.step!r}, for_each: {going.claim.spec.for_each} gives "
+            f"{type(values).__name__}, and a list is needed"
+        )
+    if len(values) > MAX_ITEMS:
+        raise ExpressionError(f"for_each gives {len(values):,} items, and {MAX_ITEMS:,} are the most")
+    if not values:
+        return Report(result=Finished(), output=[])
+    done = _outputs_of_items(going.claim)
+    if done:
+        return Report(result=Finished(), output=done)
+    items = {
+        index: encode(value, f"for_each[{index}]", using=going.claim.using)
+        for index, value in enumerate(values)
+    }
+    return Report(result=Spread(len(items)), items=items)
+
+
+def _outputs_of_items(claim: Claim) -> list[Any]:
+    """Return the outputs of the items that an earlier attempt of this visit has left, by index."""
+    row = claim.step_run
+    if row.attempt == 1:
+        return []
+    rows = (
+        StepRun.objects.using(claim.using)
+        .current()
+        .filter(run_id=claim.run.pk, step=row.step, visit=row.visit)
+    )
+    return list(rows.filter(index__gte=0).order_by("index").values_list("output", flat=True))
+
+
+def _call(going: Attempt) -> Report:
+    claim = going.claim
+    lease = Lease(using=claim.using, step_run_id=claim.step_run.pk, token=claim.token)
+    going.context = context = _make_context(going, lease)
+    name = going.handler.signature.context_name
+    arguments = going.arguments if name is None else {**going.arguments, name: context}
+    commit_start(claim, going.handler)
+    with hold(lease):
+        outcome = call_handler(going.handler, arguments, time_limit(claim.spec, going.handler))
+    if lease.is_lost:
+        raise LeaseLost
+    output, result = _interpret(claim, outcome)
+    encoded = encode(output, "output", using=claim.using)
+    check_size(encoded, "output", get_settings().MAX_BYTES)
+    return Report(
+        result=result,
+        output=encoded,
+        changes=_checked_changes(context, claim),
+        params=going.params,
+        lines=context.lines,
+        progress=progress_of(context),
+    )
+
+
+def _make_context(going: Attempt, lease: Lease) -> StepContext:
+    claim, row = going.claim, going.claim.step_run
+    return StepContext(
+        run_id=claim.run.pk,
+        workflow=claim.run.workflow.name,
+        step=row.step,
+        visit=row.visit,
+        attempt=row.attempt,
+        item=load(decode(row.item, using=claim.using)) if row.index >= 0 else None,
+        index=row.index if row.index >= 0 else None,
+        state=State(claim.run.state, claim.using),
+        steps=LoadedOutputs(going.outputs),
+        event=None if row.event is None else _event(row.event, claim.using),
+        idempotency_key=f"{claim.run.pk}:{row.step}:{row.visit}:{row.index}",
+        is_cancelled=lease.is_cancelled,
+        beat=lease.demand,
+    )
+
+
+def _event(stored: Mapping[str, Any], using: str) -> Event:
+    payload = load(decode(stored["payload"], using=using))
+    return Event(name=stored["name"], payload=payload, at=datetime.fromisoformat(stored["at"]))
+
+
+def _interpret(claim: Claim, outcome: Any) -> tuple[Any, Result]:
+    match outcome:
+        case Goto():
+            if claim.step_run.index >= 0:
+                raise OutcomeError(
+                    "Goto from an item of for_each: only the step as a whole may jump, by next or on_error."
+                )
+            if outcome.step not in claim.program.graph.steps:
+                known = ", ".join(claim.program.graph.steps)
+                raise OutcomeError(f"Goto({outcome.step!r}): no step of that name; known are {known:.1000}.")
+            return outcome.output, Finished(goto=outcome.step)
+        case End():
+            return outcome.output, Finished(ends=True)
+        case Sleep(until=timedelta() as duration):
+            return None, Slept(database_now(claim.using) + duration)
+        case Sleep(until=datetime() as moment):
+            return None, Slept(moment)
+    return outcome, Finished()
+
+
+def _checked_changes(context: StepContext, claim: Claim) -> StateChanges:
+    changes = context.state.changes()
+    if changes:
+        for key in RESERVED_STATE & set(changes.written):
+            raise NotStorable(
+                f"state.{key}", "this word has its own meaning in expressions; write another key"
+            )
+        check_size(changes.apply(claim.run.state), "state", get_settings().MAX_BYTES)
+    return changes
+
+
+def _timed_out(going: Attempt) -> StepTimeout:
+    limit = time_limit(going.claim.spec, going.handler)
+    return StepTimeout(f"step {going.claim.step_run.step!r} ran longer than its timeout of {limit}")

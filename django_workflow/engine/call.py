@@ -1,0 +1,86 @@
+"""The handler call itself: deadline, async, and the transaction it must leave as it found it (ENGINE.md rules
+10, 20, 28)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.db import connections
+
+from ..conf import get_settings
+from ..definition.spec import StepSpec
+from ..exceptions import LeaseLost, OutcomeError
+from ..models import StepRun
+from ..registry import Handler
+from .claim import Claim
+from .deadline import DeadlinePassed, deadline
+from .now import database_now
+
+
+def time_limit(spec: StepSpec, handler: Handler) -> timedelta | None:
+    """Return how long an attempt may take: what the step says, else the handler, else the setting. None: no
+    limit."""
+    if spec.timeout is None or isinstance(spec.timeout, timedelta):
+        return spec.timeout
+    return handler.timeout or get_settings().TIMEOUT
+
+
+def commit_start(claim: Claim, handler: Handler) -> None:
+    """Commit, by token, that a handler which must not run twice begins now. Raises ``LeaseLost``."""
+    row = claim.step_run
+    if handler.rerun_after_crash or row.started_at is not None:
+        return
+    now = database_now(claim.using)
+    if (
+        not StepRun.objects.using(claim.using)
+        .filter(pk=row.pk, lease_token=claim.token)
+        .update(started_at=now)
+    ):
+        raise LeaseLost
+    row.started_at = now
+
+
+def call_handler(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
+    """Call the handler and return its outcome. Raises what it raises, ``DeadlinePassed``, or
+    ``OutcomeError``."""
+    before = {
+        connection.alias: _transaction_of(connection) for connection in connections.all(initialized_only=True)
+    }
+    try:
+        if handler.is_async:
+            return async_to_sync(_await)(handler, arguments, limit)
+        with deadline(limit):
+            return handler.function(**arguments)
+    finally:
+        _close_open_transactions(before)
+
+
+async def _await(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
+    timer = asyncio.timeout(None if limit is None else limit.total_seconds())
+    try:
+        async with timer:
+            return await handler.function(**arguments)
+    except TimeoutError:
+        if timer.expired():
+            raise DeadlinePassed from None
+        raise
+
+
+def _transaction_of(connection: Any) -> tuple[bool, bool, int]:
+    return connection.autocommit, connection.in_atomic_block, len(connection.savepoint_ids)
+
+
+def _close_open_transactions(before: Mapping[str, tuple[bool, bool, int]]) -> None:
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None or connection.in_atomic_block:
+            continue
+        if not connection.autocommit and before.get(connection.alias, (True, False, 0))[0]:
+            connection.rollback()
+            connection.set_autocommit(True)
+            raise OutcomeError(
+                f"the handler left a transaction open on {connection.alias!r}; it was rolled back."
+            )

@@ -1,0 +1,136 @@
+"""What operators do to runs: cancel and retry, each one short transaction behind the run's lock (ENGINE.md
+rules 12, 30)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from ..conf import is_inline
+from ..exceptions import RunTimeout, VerbRefused
+from ..models import Run, RunAction, StepRun
+from ..status import RunStatus, StepStatus, WaitingFor
+from .claim import Claim, lock_run
+from .endings import cancel_waiting, others_live
+from .execute import drive
+from .new_rows import share_slots
+from .now import database_now
+from .plan import plan_ready, plan_retry
+from .programs import get_program
+from .report import report_error
+from .rows import make_rows, read_states, step_state
+from .telling import tell_recorded
+
+Verb = Callable[[Run, datetime, str], None]
+
+
+def cancel(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
+    """End a run as cancelled: what waits is cancelled, what runs is told. Raises ``VerbRefused`` for a final
+    run."""
+    return _apply("cancel", _cancel, run, using, by, note)
+
+
+def retry(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
+    """Go on from the failed steps of a failed run, outputs kept. Raises ``VerbRefused`` for any other run."""
+    changed = _apply("retry", _retry, run, using, by, note)
+    if is_inline():
+        transaction.on_commit(partial(drive, using, changed.pk), using=using, robust=True)
+    return changed
+
+
+def end_overdue(using: str, now: datetime) -> int:
+    """End the runs whose deadline is over as failed with ``RunTimeout``; return how many."""
+    overdue = Run.objects.using(using).active().filter(ending="", deadline__lte=now)
+    count = 0
+    for run_id in list(overdue.order_by("deadline").values_list("pk", flat=True)[:500]):
+        with transaction.atomic(using=using):
+            run = lock_run(using, run_id)
+            if not run.is_final and not run.ending and run.deadline is not None and run.deadline <= now:
+                _head_for(run, RunStatus.FAILED, now, using, _overdue(run))
+                count += 1
+    return count
+
+
+def _apply(name: str, verb: Verb, run: Run, using: str, by: AbstractBaseUser | None, note: str) -> Run:
+    now = database_now(using)
+    with transaction.atomic(using=using):
+        locked = lock_run(using, run.pk)
+        verb(locked, now, using)
+        RunAction.objects.using(using).create(
+            run=locked, verb=name, by_id=None if by is None else by.pk, note=note, at=now
+        )
+    return locked
+
+
+def _cancel(run: Run, now: datetime, using: str) -> None:
+    if run.is_final:
+        raise VerbRefused(f"run {run.pk} is {run.status}: a final run cannot be cancelled.")
+    _head_for(run, RunStatus.CANCELLED, now, using)
+
+
+def _overdue(run: Run) -> RunTimeout:
+    return RunTimeout(f"the run was not over by its deadline, {run.deadline:%Y-%m-%d %H:%M:%S %Z}")
+
+
+def _head_for(run: Run, status: RunStatus, now: datetime, using: str, error: Exception | None = None) -> None:
+    """Note the final status; a run of which nothing runs has it at once. A run that is ending already keeps
+    its own."""
+    if not run.ending:
+        run.ending = status
+        if error is not None:
+            report = report_error(error).result
+            run.error, run.error_type = str(error), getattr(report, "type", "")
+    cancel_waiting(using, run.pk, now)
+    if not others_live(using, run.pk, (), running_only=True):
+        run.status, run.finished_at = RunStatus(run.ending), now
+    run.save(using=using, update_fields=["ending", "status", "finished_at", "error", "error_type"])
+    tell_recorded(using, run, ())
+
+
+def _retry(run: Run, now: datetime, using: str) -> None:
+    if run.status != RunStatus.FAILED:
+        hint = "it is not over yet" if not run.is_final else "only a failed run is retried; trigger a new one"
+        raise VerbRefused(f"run {run.pk} is {run.status}: {hint}.")
+    assert run.version_id is not None
+    program = get_program(run.version_id, using)
+    run.status, run.ending, run.error, run.error_type, run.finished_at = RunStatus.RUNNING, "", "", "", None
+    if program.spec.timeout is not None:
+        run.deadline = now + program.spec.timeout
+    rows = _new_attempts(run, now, using)
+    state = Claim(using=using, run=run, step_run=StepRun(), program=program, locked=True).run_state()
+    known = read_states(using, run.pk) | {row.step: step_state(row) for row in rows if row.index < 0}
+    rows += make_rows(run, program, plan_ready(program.graph, state, known, now), now)
+    if not rows:
+        raise VerbRefused(f"run {run.pk} has no step to retry; trigger a new run.")
+    StepRun.objects.using(using).bulk_create(rows, batch_size=500)
+    run.save(
+        using=using, update_fields=["status", "ending", "error", "error_type", "finished_at", "deadline"]
+    )
+
+
+def _new_attempts(run: Run, now: datetime, using: str) -> list[StepRun]:
+    """Return a new attempt for every step that failed unhandled or was cancelled by the ending; the old ones
+    become history."""
+    assert run.version_id is not None
+    program = get_program(run.version_id, using)
+    current = StepRun.objects.using(using).current().filter(run=run)
+    made: list[StepRun] = []
+    for row in list(current.to_retry().filter(index=-1)):
+        items = list(
+            current.to_retry().filter(step=row.step, visit=row.visit, index__gte=0).order_by("index")
+        )
+        again = [plan_retry(run.status == RunStatus.PAUSED, step_state(each), now) for each in items]
+        parent = plan_retry(run.status == RunStatus.PAUSED, step_state(row), now)
+        if items:
+            parent = replace(parent, status=StepStatus.WAITING, waiting_for=WaitingFor.ITEMS, due_at=None)
+        slotted = share_slots(program.graph.steps[row.step].max_parallel, again)
+        made += make_rows(run, program, [parent, *slotted], now, {each.index: each.item for each in items})
+        StepRun.objects.using(using).filter(pk__in=[row.pk, *(each.pk for each in items)]).update(
+            current=False
+        )
+    return made

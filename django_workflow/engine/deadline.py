@@ -1,0 +1,53 @@
+"""Deadlines around a handler call (ENGINE.md rule 20)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+
+
+class DeadlinePassed(BaseException):
+    """Raised in the handler by the alarm; no ``except Exception`` of the handler's swallows it."""
+
+
+@contextmanager
+def deadline(limit: timedelta | None) -> Iterator[None]:
+    """Raise ``DeadlinePassed`` in the body after ``limit``: at once in the main thread, elsewhere when the
+    body returns.
+
+    A timer that was set before is set again with what is left of it.
+    """
+    if limit is None:
+        yield
+        return
+    begun = time.monotonic()
+    if threading.current_thread() is threading.main_thread():
+        with _alarm(limit.total_seconds()):
+            yield
+    else:
+        yield
+    if time.monotonic() - begun > limit.total_seconds():
+        raise DeadlinePassed
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise DeadlinePassed
+
+    begun = time.monotonic()
+    earlier_handler = signal.signal(signal.SIGALRM, interrupt)
+    earlier_left, earlier_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier_handler)
+        if earlier_left:
+            left = max(earlier_left - (time.monotonic() - begun), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left, earlier_interval)

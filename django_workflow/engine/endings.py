@@ -1,0 +1,85 @@
+"""What an ending, a jump or a cancel does to the other step runs of a run (ENGINE.md rules 12 and 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from ..definition.graph import Graph
+from ..models import StepRun, StepRunQuerySet
+from ..status import StepStatus
+
+NOT_STARTED = (StepStatus.PENDING, StepStatus.WAITING)
+
+
+def cancel_waiting(using: str, run_id: UUID, now: datetime) -> None:
+    """Cancel all of the run that is ready or waits. What runs keeps its lease, and is told."""
+    rows = StepRun.objects.using(using).filter(run_id=run_id, status__in=NOT_STARTED)
+    rows.update(**_closed(StepStatus.CANCELLED, now))
+
+
+def cancel_items(using: str, run_id: UUID, item: StepRun, now: datetime) -> None:
+    """Cancel the items beside ``item`` that have not begun or wait, because it failed for all of them."""
+    rows = _current(using, run_id, [item.step]).filter(visit=item.visit, index__gte=0, status__in=NOT_STARTED)
+    rows.update(**_closed(StepStatus.CANCELLED, now))
+
+
+def skip_steps(using: str, run_id: UUID, names: Collection[str], now: datetime) -> None:
+    """Mark the current rows of ``names`` as skipped where they have not started."""
+    rows = _current(using, run_id, names).filter(status__in=NOT_STARTED, started_at__isnull=True)
+    rows.update(**_closed(StepStatus.SKIPPED, now))
+
+
+def retire_steps(using: str, run_id: UUID, names: Collection[str], now: datetime) -> None:
+    """Make the current rows of ``names`` history; the live ones are cancelled and lose their lease."""
+    rows = _current(using, run_id, names)
+    rows.live().update(current=False, **_closed(StepStatus.CANCELLED, now))
+    rows.update(current=False)
+
+
+def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: bool) -> bool:
+    """Return whether any step run of the run is live, beside those in ``but``; only running ones while it is
+    ending."""
+    rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but))
+    return (rows.filter(status=StepStatus.RUNNING) if running_only else rows.live()).exists()
+
+
+def others_move(using: str, run_id: UUID, but: Iterable[UUID]) -> bool:
+    """Return whether any step run of the run is running or ready, beside those in ``but``."""
+    rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but))
+    return rows.filter(Q(status=StepStatus.RUNNING) | Q(status=StepStatus.PENDING)).exists()
+
+
+def final_output(
+    using: str, run_id: UUID, graph: Graph, known: Mapping[str, Any], retired: Collection[str]
+) -> Any:
+    """Return the output of the last step in list order that is done; ``known`` are outputs that are being
+    recorded."""
+    done = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1, status=StepStatus.DONE)
+    last = next(reversed(graph.steps))
+    if last in known:
+        return known[last]
+    names = {*done.exclude(step__in=retired).values_list("step", flat=True), *known}
+    if not names:
+        return None
+    name = max(names, key=lambda each: graph.position[each])
+    return known[name] if name in known else done.filter(step=name).values_list("output", flat=True).last()
+
+
+def _current(using: str, run_id: UUID, names: Collection[str]) -> StepRunQuerySet:
+    return StepRun.objects.using(using).current().filter(run_id=run_id, step__in=list(names))
+
+
+def _closed(status: StepStatus, now: datetime) -> dict[str, Any]:
+    return {
+        "status": status,
+        "waiting_for": "",
+        "due_at": None,
+        "lease_token": None,
+        "lease_until": None,
+        "finished_at": now,
+    }

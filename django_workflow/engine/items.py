@@ -1,0 +1,107 @@
+"""``for_each``: what the end of one item does to the step as a whole (ENGINE.md rule 16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ..models import StepRun, StepRunQuerySet
+from ..status import StepStatus, WaitingFor
+from .claim import Claim
+from .moves import Erred, Finished, Passed, Result
+from .plan import is_retried, item_action
+from .report import Report
+from .rows import step_state
+
+Update = tuple[StepRun, dict[str, Any]]
+
+
+@dataclass(slots=True, kw_only=True)
+class ItemEnd:
+    """What the end of an item changes beside its own row; ``closes`` is the report of the step when it was
+    the last."""
+
+    step_row: StepRun
+    updates: list[Update] = field(default_factory=list)
+    stops: bool = False
+    is_handled: bool = False
+    closes: Report | None = None
+
+
+def is_item_end(claim: Claim, report: Report) -> bool:
+    """Return whether ``report`` ends an item of a run that is not ending: it is done, or failed for good."""
+    if claim.step_run.index < 0 or claim.run.ending:
+        return False
+    retry = () if claim.handler is None else claim.handler.retry
+    is_final = isinstance(report.result, (Finished, Passed, Erred))
+    ends_run = isinstance(report.result, Finished) and report.result.ends
+    return (
+        is_final
+        and not ends_run
+        and not is_retried(claim.spec, step_state(claim.step_run), report.result, retry)
+    )
+
+
+def end_item(claim: Claim, report: Report, now: datetime) -> ItemEnd:
+    """Return what the end of this item changes: a slot that comes free, the others stopped, or the whole
+    step's end."""
+    siblings = _siblings(claim)
+    step_row = siblings.get(index=-1)
+    step_row.run = claim.run
+    end = ItemEnd(step_row=step_row)
+    stop = step_row.event
+    if isinstance(report.result, Erred):
+        end.is_handled = item_action(claim.spec, report.result) == "continue"
+        end.stops = stop is None and not end.is_handled
+        if end.stops:
+            stop = _stop(claim, report.result)
+            end.updates.append((step_row, {"event": stop}))
+    live = siblings.live().filter(index__gte=0).exclude(pk=claim.step_run.pk)
+    if stop is not None:
+        live = live.filter(status=StepStatus.RUNNING)
+    if not live.exists():
+        end.closes = _close(claim, report, siblings, stop)
+    elif stop is None:
+        end.updates.extend(_free_slot(live, now))
+    return end
+
+
+def _siblings(claim: Claim) -> StepRunQuerySet:
+    row = claim.step_run
+    rows = StepRun.objects.using(claim.using).current()
+    return rows.filter(run_id=claim.run.pk, step=row.step, visit=row.visit)
+
+
+def _stop(claim: Claim, error: Erred) -> dict[str, Any]:
+    """Return the note that the step's row keeps until its running items have ended: which item failed, and
+    what then."""
+    return {
+        "name": "failed_item",
+        "type": error.type,
+        "message": f"item {claim.step_run.index}: {error.message}",
+        "names": list(error.names),
+        "action": item_action(claim.spec, error),
+    }
+
+
+def _free_slot(live: StepRunQuerySet, now: datetime) -> list[Update]:
+    waiting = live.filter(status=StepStatus.WAITING, waiting_for=WaitingFor.SLOT).order_by("index").first()
+    if waiting is None:
+        return []
+    return [(waiting, {"status": StepStatus.PENDING, "waiting_for": "", "due_at": now})]
+
+
+def _close(claim: Claim, report: Report, siblings: StepRunQuerySet, stop: dict[str, Any] | None) -> Report:
+    if stop is not None:
+        result: Result = Erred(
+            type=stop["type"],
+            message=stop["message"],
+            names=tuple(stop["names"]),
+            permanent=True,
+            action=stop["action"],
+        )
+        return Report(result=result)
+    outputs = dict(siblings.filter(index__gte=0).values_list("index", "output"))
+    outputs[claim.step_run.index] = report.output
+    return Report(result=Finished(), output=[outputs[index] for index in sorted(outputs)])

@@ -1,0 +1,151 @@
+"""Recording: one transaction that keeps a step's result, the state and what comes next together (ENGINE.md
+rules 1, 2, 6)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from ..models import StepRun
+from ..status import FINAL_STEP, RunStatus, StepStatus
+from .claim import Claim, StaleClaim, lease_values, lock_claim, pass_gate, put
+from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
+from .items import Update, end_item, is_item_end
+from .moves import Erred, Plan, RowMove
+from .now import database_now
+from .plan import plan, rows_needed
+from .report import Report
+from .rows import make_rows, moved_values, read_states, step_state
+from .run_values import run_values
+from .telling import tell_recorded
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """All that one recording writes, worked out before its transaction, or behind its lock."""
+
+    plan: Plan
+    now: datetime
+    run_values: dict[str, Any] = field(default_factory=dict)
+    updates: list[Update] = field(default_factory=list)
+    created: list[StepRun] = field(default_factory=list)
+    stopped_items: bool = False
+    follows: StepRun | None = None
+
+
+def record(claim: Claim, report: Report, *, keep: bool = True) -> Claim | None:
+    """Record what came of ``claim`` and return the claim on what follows, where this process may ``keep`` it.
+
+    Raises ``StaleClaim`` when the step run is no longer ours: then nothing was written.
+    """
+    recording = work_out(claim, report, keep=keep)
+    try:
+        with transaction.atomic(using=claim.using):
+            write(claim, recording)
+    except StaleClaim:
+        with transaction.atomic(using=claim.using):
+            lock_claim(claim)
+            recording = work_out(claim, report, keep=keep)
+            write(claim, recording)
+    return conclude(claim, recording)
+
+
+def work_out(claim: Claim, report: Report, *, keep: bool) -> Recording:
+    """Return what recording ``report`` writes, from the rows as they are now."""
+    now = database_now(claim.using)
+    if is_item_end(claim, report):
+        recording = _work_out_item(claim, report, now)
+    else:
+        recording = Recording(plan=_plan(claim, claim.step_run, report, now), now=now)
+        recording.updates.append(_update(claim, claim.step_run, recording.plan, report, now))
+    _work_out_rows(claim, report, recording, keep=keep)
+    live = [
+        *recording.created,
+        *(row for row, values in recording.updates if values.get("status") == StepStatus.PENDING),
+    ]
+    recording.run_values = run_values(
+        claim, report, planned=recording.plan, now=recording.now, updates=recording.updates, ready=live
+    )
+    return recording
+
+
+def _plan(claim: Claim, row: StepRun, report: Report, now: datetime) -> Plan:
+    graph, run, state = claim.program.graph, claim.run_state(), step_state(row)
+    retry = () if claim.handler is None else claim.handler.retry
+    names = rows_needed(graph, run, state, report.result, retry)
+    rows = read_states(claim.using, claim.run.pk, names) if names else {}
+    return plan(
+        graph, run, state, report.result, rows=rows, now=now, handler_retry=retry, roll=random.random()
+    )
+
+
+def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: datetime) -> Update:
+    if planned.failed_by is not None:
+        report = replace(report, result=planned.failed_by)
+    return row, moved_values(row, planned.row, report, number=claim.run_state().number, now=now)
+
+
+def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
+    end = end_item(claim, report, now)
+    status = StepStatus.FAILED if isinstance(report.result, Erred) else StepStatus.DONE
+    own = Plan(row=RowMove(status=status, postponed=claim.step_run.postponed, handled=end.is_handled))
+    updates = [_update(claim, claim.step_run, own, report, now), *end.updates]
+    if end.closes is None:
+        return Recording(plan=own, now=now, updates=updates, stopped_items=end.stops)
+    planned = _plan(claim, end.step_row, end.closes, now)
+    updates.append(_update(claim, end.step_row, planned, end.closes, now))
+    return Recording(plan=planned, now=now, updates=updates, stopped_items=end.stops)
+
+
+def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: bool) -> None:
+    planned, now = recording.plan, recording.now
+    items = report.items or {claim.step_run.index: claim.step_run.item}
+    recording.created = make_rows(claim.run, claim.program, planned.create, now, items)
+    if not keep or claim.run.status == RunStatus.PAUSED:
+        return
+    for row in recording.created:
+        if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:
+            put(row, lease_values(claim.program, row, now))
+            recording.follows = row
+            return
+
+
+def write(claim: Claim, recording: Recording) -> None:
+    """Write a recording, the run first. Raises ``StaleClaim`` when the run or the step run is not as it was
+    read."""
+    using, run, planned, now = claim.using, claim.run, recording.plan, recording.now
+    if not claim.locked or set(recording.run_values) - {"revision", "step"}:
+        pass_gate(using, run, recording.run_values)
+    for row, values in recording.updates:
+        rows = StepRun.objects.using(using).filter(pk=row.pk)
+        if row is claim.step_run:
+            rows = rows.filter(lease_token=claim.token)
+        if not rows.update(**values):
+            raise StaleClaim
+    if planned.ending is not None:
+        cancel_waiting(using, run.pk, now)
+    elif recording.stopped_items:
+        cancel_items(using, run.pk, claim.step_run, now)
+    if planned.skip:
+        skip_steps(using, run.pk, planned.skip, now)
+    if planned.retire:
+        retire_steps(using, run.pk, planned.retire, now)
+    if recording.created:
+        StepRun.objects.using(using).bulk_create(recording.created, batch_size=500)
+
+
+def conclude(claim: Claim, recording: Recording) -> Claim | None:
+    """Take over in memory what was committed, tell the receivers, and return the claim on what follows."""
+    for row, values in recording.updates:
+        put(row, values)
+    put(claim.run, recording.run_values)
+    claim.locked = False
+    ended = [row for row, values in recording.updates if values.get("status") in FINAL_STEP]
+    tell_recorded(claim.using, claim.run, ended)
+    if recording.follows is None:
+        return None
+    return Claim(using=claim.using, run=claim.run, step_run=recording.follows, program=claim.program)

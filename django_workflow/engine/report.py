@@ -1,0 +1,63 @@
+"""What came of an attempt: the result that plan decides by, and all that the recording keeps."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..codec import clean_text
+from ..context import NO_CHANGES, StateChanges, StepContext
+from ..exceptions import PermanentError, RetryAfter
+from ..retry import error_names
+from .moves import Erred, Result
+
+MAX_ERROR = 10_000
+MAX_TRACEBACK = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A result with its encoded ``output``, ``params``, ``items`` and ``changes``, log lines, progress and
+    traceback."""
+
+    result: Result
+    output: Any = None
+    changes: StateChanges = NO_CHANGES
+    params: dict[str, Any] | None = None
+    items: Mapping[int, Any] = field(default_factory=dict)
+    lines: Sequence[str] = field(default=())
+    progress: dict[str, float] | None = None
+    traceback: str = ""
+
+
+def report_error(
+    error: BaseException, params: dict[str, Any] | None = None, context: StepContext | None = None
+) -> Report:
+    """Return the report of an attempt that ``error`` ended. What the handler wrote to the state is
+    dropped."""
+    names = error_names(error)
+    result = Erred(
+        type=names[1] if len(names) > 1 and names[1].endswith(f".{names[0]}") else names[0],
+        message=clean_text(str(error) or type(error).__qualname__, MAX_ERROR),
+        names=names,
+        permanent=isinstance(error, PermanentError),
+        retry_after=error.delay if isinstance(error, RetryAfter) else None,
+    )
+    text = "".join(traceback.format_exception(error))
+    return Report(
+        result=result,
+        params=params,
+        lines=() if context is None else context.lines,
+        progress=None if context is None else progress_of(context),
+        traceback=clean_text(text, MAX_TRACEBACK),
+    )
+
+
+def progress_of(context: StepContext) -> dict[str, float] | None:
+    """Return what the handler said of its progress, as it is stored."""
+    if context.done_of_total is None:
+        return None
+    done, total = context.done_of_total
+    return {"done": done, "total": total}

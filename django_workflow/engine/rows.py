@@ -1,0 +1,134 @@
+"""Between rows and the values that plan works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ..conf import get_settings, is_inline
+from ..definition.program import Program
+from ..models import Run, StepRun
+from ..registry import get_handler
+from ..status import FINAL_STEP, StepStatus
+from .moves import Erred, NewRow, RowMove, StepState, Unknown
+from .report import Report
+
+STATE_FIELDS = (
+    "step",
+    "status",
+    "index",
+    "visit",
+    "attempt",
+    "counted_from",
+    "postponed",
+    "began",
+    "started_at",
+)
+
+
+def step_state(row: StepRun) -> StepState:
+    """Return the facts of a step run that plan wants."""
+    return StepState(
+        step=row.step,
+        status=StepStatus(row.status),
+        index=row.index,
+        visit=row.visit,
+        attempt=row.attempt,
+        counted_from=row.counted_from,
+        postponed=row.postponed,
+        began=row.began,
+        started=row.started_at is not None,
+    )
+
+
+def read_states(using: str, run_id: UUID, names: Iterable[str] | None = None) -> dict[str, StepState]:
+    """Return the current rows of the run's steps (of those ``names`` where given), by name, items left
+    out."""
+    rows = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1).only(*STATE_FIELDS)
+    if names is not None:
+        rows = rows.filter(step__in=list(names))
+    return {row.step: step_state(row) for row in rows}
+
+
+def make_rows(
+    run: Run, program: Program, new: Sequence[NewRow], now: datetime, items: Mapping[int, Any] | None = None
+) -> list[StepRun]:
+    """Return step runs to insert; ``items`` are the encoded items of ``for_each``, by index."""
+    items = items or {}
+    queue = _Queues(program)
+    return [
+        StepRun(
+            run=run,
+            step=each.step,
+            visit=each.visit,
+            index=each.index,
+            item=items.get(each.index),
+            attempt=each.attempt,
+            counted_from=each.counted_from,
+            began=each.began,
+            status=each.status,
+            waiting_for=each.waiting_for,
+            queue=queue.of(each.step),
+            due_at=each.due_at,
+            created_at=now,
+            finished_at=now if each.status in FINAL_STEP else None,
+        )
+        for each in new
+    ]
+
+
+class _Queues:
+    """The queue of each step: its own, its handler's, the workflow's, the setting's; none where steps run
+    inline."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._is_inline = is_inline()
+
+    def of(self, name: str) -> str:
+        if self._is_inline:
+            return ""
+        step = self._program.graph.steps[name]
+        handler = get_handler(step.type)
+        own = step.queue or (handler.queue if handler is not None else None)
+        return own or self._program.spec.queue or get_settings().QUEUE or ""
+
+
+def moved_values(
+    row: StepRun, move: RowMove, report: Report, *, number: int, now: datetime
+) -> dict[str, Any]:
+    """Return the columns of an executed step run: what ``move`` makes of it, and what ``report`` keeps."""
+    is_final = move.status in FINAL_STEP
+    values: dict[str, Any] = {
+        "status": move.status,
+        "waiting_for": move.waiting_for,
+        "due_at": move.due_at,
+        "current": move.current,
+        "postponed": move.postponed,
+        "handled": move.handled,
+        "number": number,
+        "started_at": None if isinstance(report.result, Unknown) else row.started_at,
+        "finished_at": now if is_final else None,
+        "lease_token": None,
+        "lease_until": None,
+        "event": None,
+        "params": report.params,
+        "output": report.output,
+    }
+    if isinstance(report.result, Erred):
+        error = {
+            "error": report.result.message,
+            "error_type": report.result.type[:255],
+            "traceback": report.traceback,
+        }
+        values |= error
+    if report.lines:
+        values["logs"] = [*(row.logs or ()), *report.lines]
+    if report.progress is not None:
+        values["progress"] = report.progress
+    if report.changes:
+        deleted = {key: {"$deleted": True} for key in report.changes.deleted}
+        values["state_changes"] = {**(row.state_changes or {}), **deleted, **report.changes.written}
+    return values

@@ -1,0 +1,87 @@
+"""What one recording makes of the run's own row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ..models import StepRun
+from ..status import FINAL_RUN, FINAL_STEP, RunStatus, StepStatus
+from .claim import Claim
+from .endings import final_output, others_live, others_move
+from .items import Update
+from .moves import Plan
+from .report import Report
+
+
+def run_values(
+    claim: Claim,
+    report: Report,
+    *,
+    planned: Plan,
+    now: datetime,
+    updates: Sequence[Update],
+    ready: Sequence[StepRun],
+) -> dict[str, Any]:
+    """Return the columns of the run that change; ``ready`` are the other step runs that are inserted or set
+    free."""
+    run, values = claim.run, _heading(claim, report, planned, updates)
+    if report.changes:
+        values["state"] = report.changes.apply(run.state)
+    if planned.jumps is not None:
+        values["jumps"] = planned.jumps.as_json()
+    following = [row.step for row in ready if row.status not in FINAL_STEP]
+    values["step"] = following[0] if following else claim.step_run.step
+    values["status"] = status = _status(claim, planned, updates, ready)
+    if status in FINAL_RUN:
+        values["finished_at"] = now
+        if status == RunStatus.DONE and "output" not in values and not run.ending:
+            values["output"] = _last_output(claim, planned, updates)
+    changed = {name: value for name, value in values.items() if getattr(run, name) != value}
+    return {"revision": claim.run_state().number, **changed}
+
+
+def _heading(claim: Claim, report: Report, planned: Plan, updates: Sequence[Update]) -> dict[str, Any]:
+    ending = planned.ending
+    if ending is None:
+        return {}
+    values: dict[str, Any] = {
+        "ending": ending.status,
+        "error": ending.error,
+        "error_type": ending.error_type[:255],
+    }
+    if ending.status == RunStatus.DONE:
+        values["output"] = report.output if ending.has_output else _last_output(claim, planned, updates)
+    return values
+
+
+def _last_output(claim: Claim, planned: Plan, updates: Sequence[Update]) -> Any:
+    own = {row.step: values["output"] for row, values in updates if _is_output(row, values)}
+    return final_output(claim.using, claim.run.pk, claim.program.graph, own, planned.retire)
+
+
+def _is_output(row: StepRun, values: dict[str, Any]) -> bool:
+    return row.index == -1 and values.get("status") == StepStatus.DONE
+
+
+def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Sequence[StepRun]) -> str:
+    run, using = claim.run, claim.using
+    closed = [row.pk for row, values in updates if values.get("status") in FINAL_STEP]
+    heads_for = planned.ending.status if planned.ending is not None else run.ending
+    if planned.settles and not others_live(using, run.pk, closed, running_only=bool(heads_for)):
+        return heads_for or RunStatus.DONE
+    if heads_for or run.status == RunStatus.PAUSED:
+        return RunStatus.RUNNING if heads_for else run.status
+    if any(
+        row.status in (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.WAITING) and _moves(row)
+        for row in ready
+    ):
+        return RunStatus.RUNNING
+    own = [row.pk for row, _values in updates]
+    return RunStatus.RUNNING if others_move(using, run.pk, own) else RunStatus.WAITING
+
+
+def _moves(row: StepRun) -> bool:
+    # A row whose slot comes free is still waiting in memory; it is set to pending by this recording.
+    return row.status != StepStatus.WAITING or row.waiting_for == "slot"

@@ -1,0 +1,140 @@
+"""Every error of the app, one tree.
+
+WorkflowError
+├── DefinitionError           a definition cannot be published; ``problems`` lists everything wrong with it
+├── OwnershipError            somebody else owns the workflow
+├── WorkflowNotFound          no workflow of that name, or none published
+├── VerbRefused               the verb is not allowed in the run's status
+├── RegistrationError         ``@step`` was used in a way that cannot work
+├── RetryAfter                raised by a handler: try again then, at no cost in attempts
+├── StepTimeout               a handler ran longer than its step's ``timeout``
+├── RunTimeout                a run went on longer than its workflow's ``timeout``
+├── LeaseLost                 another worker has taken the step over
+└── PermanentError            raised by a handler, or by the engine: never retried
+    ├── ExpressionError       an expression or condition cannot be parsed or evaluated
+    ├── ParamsError           params or input do not fit what is declared; ``problems`` lists them
+    ├── NotStorable           a value cannot be kept as JSON; ``path`` says where it stands
+    │   └── TooLarge          a value is over ``DJANGO_WORKFLOW["MAX_BYTES"]``
+    ├── DeletedReference      the row behind a model reference no longer exists
+    ├── OutcomeError          a handler returned an outcome that its step may not use
+    ├── MaxVisitsExceeded     a loop visited one step too often
+    ├── Interrupted           the worker died in a step that must not run twice: outcome unknown
+    ├── Poisoned              a step's worker died ``MAX_CRASHES`` times
+    └── Failed                ``flow.fail`` ended the run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+
+class WorkflowError(Exception):
+    """Root of every error this app raises."""
+
+
+class DefinitionError(WorkflowError):
+    """A definition that cannot be published.
+
+    ``problems`` is a list of :class:`django_workflow.definition.validate.Problem`, or of plain texts.
+    """
+
+    def __init__(self, name: str, problems: Sequence[object]) -> None:
+        self.name = name
+        self.problems = list(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"Workflow {name!r} cannot be published:{lines}")
+
+
+class OwnershipError(WorkflowError):
+    """The workflow belongs to somebody else: only the owner writes."""
+
+
+class WorkflowNotFound(WorkflowError, LookupError):
+    """No workflow of that name on this database, or it was never published."""
+
+
+class VerbRefused(WorkflowError):
+    """The run's status does not allow the verb; the message says why, and what does."""
+
+
+class RegistrationError(WorkflowError):
+    """A step type is registered in a way that cannot work."""
+
+
+class RetryAfter(WorkflowError):
+    """Raise it from a handler to be called again after ``delay`` (timedelta or seconds), at no cost in
+    attempts.
+
+    A step may do so 1,000 times.
+    """
+
+    def __init__(self, delay: timedelta | float, message: str = "") -> None:
+        self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        super().__init__(message or f"asked to be called again in {self.delay}")
+
+
+class StepTimeout(WorkflowError):
+    """The handler ran longer than the step's ``timeout``."""
+
+
+class RunTimeout(WorkflowError):
+    """The run went on longer than its workflow's ``timeout``."""
+
+
+class LeaseLost(WorkflowError):
+    """The step belongs to another worker by now; whatever this one returns is dropped."""
+
+
+class PermanentError(WorkflowError):
+    """Raise it, or a subclass, from a handler for a failure that no retry can mend."""
+
+
+class ExpressionError(PermanentError):
+    """An expression or a condition that cannot be parsed or evaluated."""
+
+
+class ParamsError(PermanentError):
+    """Params, or a run's input, do not fit what is declared. ``problems`` maps a name to its texts."""
+
+    def __init__(self, what: str, problems: dict[str, list[str]]) -> None:
+        self.what = what
+        self.problems = problems
+        texts = "; ".join(f"{name}: {text}" for name, many in problems.items() for text in many)
+        super().__init__(f"{what}: {texts}")
+
+
+class NotStorable(PermanentError):
+    """A value that cannot be kept as JSON; ``path`` (``state.user.avatar``) says where it stands."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {reason}")
+
+
+class TooLarge(NotStorable):
+    """A value over the size limit of ``DJANGO_WORKFLOW["MAX_BYTES"]``."""
+
+
+class DeletedReference(PermanentError):
+    """The row behind a model reference no longer exists."""
+
+
+class OutcomeError(PermanentError):
+    """A handler returned an outcome that its step may not use, such as a jump to an unknown step."""
+
+
+class MaxVisitsExceeded(PermanentError):
+    """One step was visited more often than the workflow's ``max_visits``."""
+
+
+class Interrupted(PermanentError):
+    """The worker died in a step registered with ``rerun_after_crash=False``: its outcome is unknown."""
+
+
+class Poisoned(PermanentError):
+    """The step's worker died ``MAX_CRASHES`` times while it ran alone."""
+
+
+class Failed(PermanentError):
+    """``flow.fail`` ended the run as failed."""

@@ -1,0 +1,19 @@
+"""Rows, their constraints and named sets."""
+
+from .run import Run, RunAction, RunQuerySet, Source
+from .step_run import StepRun, StepRunQuerySet
+from .workflow import ManagedBy, Step, Workflow, WorkflowQuerySet, WorkflowVersion
+
+__all__ = [
+    "ManagedBy",
+    "Run",
+    "RunAction",
+    "RunQuerySet",
+    "Source",
+    "Step",
+    "StepRun",
+    "StepRunQuerySet",
+    "Workflow",
+    "WorkflowQuerySet",
+    "WorkflowVersion",
+]

@@ -1,0 +1,187 @@
+"""Runs: one execution of one version each, and what operators did to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from ..codec import decode, load
+from ..status import FINAL_RUN, RunStatus
+from .keys import uuid7
+from .workflow import Workflow, WorkflowVersion
+
+
+class Source(models.TextChoices):
+    """What started a run."""
+
+    CODE = "code", _("code")
+    ADMIN = "admin", _("admin")
+    COMMAND = "command", _("command")
+    RULE = "rule", _("rule")
+    CALL = "call", _("another workflow")
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Named sets of runs."""
+
+    def active(self) -> RunQuerySet:
+        """The runs that are not final."""
+        return self.exclude(status__in=FINAL_RUN)
+
+    def about(self, subject: models.Model) -> RunQuerySet:
+        """The runs that were triggered about ``subject``."""
+        return self.filter(subject_type=subject._meta.label_lower, subject_id=str(subject.pk))
+
+
+class Run(models.Model):
+    """One execution of one version of a workflow.
+
+    ``revision`` goes up by one with every recording; it is the gate that every change of the run passes.
+    ``ending`` is the final status the run is heading for while something of it still runs.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workflow = models.ForeignKey(
+        Workflow, models.PROTECT, related_name="runs", db_index=False, verbose_name=_("workflow")
+    )
+    version = models.ForeignKey(
+        WorkflowVersion, models.PROTECT, null=True, related_name="runs", verbose_name=_("version")
+    )
+    status = models.CharField(
+        _("status"), max_length=10, choices=RunStatus.choices, default=RunStatus.PENDING
+    )
+    ending = models.CharField(_("ending"), max_length=10, choices=RunStatus.choices, blank=True)
+    revision = models.PositiveBigIntegerField(_("revision"), default=0)
+    state = models.JSONField(_("state"), default=dict, blank=True)
+    input = models.JSONField(_("input"), default=dict, blank=True)
+    output = models.JSONField(_("output"), null=True, blank=True)
+    key = models.CharField(_("key"), max_length=255, null=True, blank=True)
+    step = models.CharField(_("step"), max_length=64, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    error_type = models.CharField(_("error type"), max_length=255, blank=True)
+    # What plan has to know of earlier jumps: the number each target was entered at, visits, the error behind
+    # the last one.
+    jumps = models.JSONField(null=True, blank=True, editable=False)
+    parent = models.ForeignKey(
+        "StepRun",
+        models.SET_NULL,
+        null=True,
+        related_name="children",
+        db_index=False,
+        verbose_name=_("called by"),
+    )
+    restarted_from = models.ForeignKey(
+        "self", models.SET_NULL, null=True, related_name="restarts", verbose_name=_("restarted from")
+    )
+    subject_type = models.CharField(_("subject type"), max_length=150, blank=True)
+    subject_id = models.CharField(_("subject id"), max_length=255, blank=True)
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.CODE)
+    triggered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        related_name="+",
+        verbose_name=_("triggered by"),
+    )
+    deadline = models.DateTimeField(_("deadline"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"))
+    started_at = models.DateTimeField(_("started at"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    # False on the run that trigger() returns where its key found an earlier one.
+    was_created = True
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ("-id",)
+        permissions = (
+            ("control_run", _("Can cancel, pause, resume, retry and restart runs")),
+            ("override_run", _("Can skip steps and undo runs")),
+            ("view_run_payload", _("Can view the input, state and outputs of runs")),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="workflow_run_known_status", condition=Q(status__in=RunStatus.values)
+            ),
+            models.CheckConstraint(
+                name="workflow_run_finished_when_final",
+                condition=Q(status__in=FINAL_RUN, finished_at__isnull=False)
+                | (~Q(status__in=FINAL_RUN) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="workflow_run_known_ending", condition=Q(ending="") | Q(ending__in=FINAL_RUN)
+            ),
+            models.UniqueConstraint(fields=("workflow", "key"), name="workflow_run_key_unique"),
+        )
+        indexes = (
+            models.Index(fields=("parent",), name="workflow_run_children", condition=Q(parent__isnull=False)),
+            models.Index(
+                fields=("deadline",),
+                name="workflow_run_overdue",
+                condition=Q(deadline__isnull=False) & ~Q(status__in=FINAL_RUN),
+            ),
+            models.Index(
+                fields=("subject_type", "subject_id"),
+                name="workflow_run_about",
+                condition=~Q(subject_type=""),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.workflow.name} {self.id}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run is over: done, failed or cancelled."""
+        return self.status in FINAL_RUN
+
+    @property
+    def subject(self) -> models.Model | None:
+        """The row the run is about, read by its base manager; None without one, or when it is gone."""
+        if not self.subject_type:
+            return None
+        model = apps.get_model(self.subject_type)
+        return model._base_manager.using(self._state.db).filter(pk=self.subject_id).first()
+
+    def output_of(self, step: str) -> Any:
+        """Return the latest output of the step named ``step``, with model references as instances; None
+        without one."""
+        latest = self.step_runs.latest_for(step)
+        return None if latest is None else load(decode(latest.output, using=self._state.db or "default"))
+
+
+class RunAction(models.Model):
+    """What an operator did to a run: who, what, when and why."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="actions", verbose_name=_("run"))
+    verb = models.CharField(_("verb"), max_length=20)
+    step = models.CharField(_("step"), max_length=64, blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    note = models.TextField(_("note"), blank=True)
+    at = models.DateTimeField(_("at"))
+
+    class Meta:
+        verbose_name = _("action")
+        verbose_name_plural = _("actions")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.verb

@@ -1,0 +1,148 @@
+"""Kinds made of other kinds: lists, dicts, alternatives and closed lists of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from types import NoneType
+from typing import Any
+
+from django import forms
+
+from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, collect, shown
+from .scalars import Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Kind):
+    """``list[T]``: every item is read as ``item``."""
+
+    item: Kind
+    takes_text = False
+
+    def convert(self, value: Any, reading: Reading) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise Misfit(f"{shown(value)} is no list")
+        return collect((f"[{at}]", partial(self.item.read, each, reading)) for at, each in enumerate(value))
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        return forms.JSONField(**options)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "array", "items": self.item.schema()}
+
+
+@dataclass(frozen=True, slots=True)
+class DictOf(Kind):
+    """``dict[str, T]``: every value is read as ``item``."""
+
+    item: Kind
+    takes_text = False
+
+    def convert(self, value: Any, reading: Reading) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise Misfit(f"{shown(value)} is no mapping")
+        wrong = [shown(key) for key in value if not isinstance(key, str)]
+        if wrong:
+            raise Misfit(f"keys must be text: {', '.join(wrong)}")
+        parts = ((f"[{key!r}]", partial(self.item.read, each, reading)) for key, each in value.items())
+        return dict(zip(value, collect(parts), strict=True))
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        return forms.JSONField(**options)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "object", "additionalProperties": self.item.schema()}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Kind):
+    """``T | None``, ``A | B``: the first kind that fits; one that leaves the value as it is goes first."""
+
+    kinds: tuple[Kind, ...]
+    takes_text = False  # each of the kinds decides for itself
+
+    @property
+    def marker(self) -> str:
+        return next((kind.marker for kind in self.kinds if kind.marker), "")
+
+    def convert(self, value: Any, reading: Reading) -> Any:
+        if value is None and any(isinstance(kind, Nothing) for kind in self.kinds):
+            return None
+        found: list[Any] = []
+        problems: list[str] = []
+        for kind in self._inner:
+            try:
+                found.append(kind.read(value, reading))
+            except Misfit as misfit:
+                problems += misfit.problems
+        if not found:
+            raise Misfit(*problems)
+        return next((each for each in found if type(each) is type(value)), found[0])
+
+    @property
+    def _inner(self) -> tuple[Kind, ...]:
+        return tuple(kind for kind in self.kinds if not isinstance(kind, Nothing))
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        if len(self._inner) < len(self.kinds):
+            options = {**options, "required": False}
+        return self._inner[0].field(options) if len(self._inner) == 1 else forms.JSONField(**options)
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [kind.schema() for kind in self.kinds]}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """``Literal`` and declared ``choices``: one of the listed values, ``(value, label)`` each."""
+
+    choices: tuple[tuple[Any, str], ...]
+
+    def convert(self, value: Any, reading: Reading) -> Any:
+        for known, _label in self.choices:
+            if type(known) is type(value) and known == value:
+                return known
+        for known, _label in self.choices:
+            if isinstance(value, str) and str(known) == value and known is not None:
+                return known
+        raise Misfit(f"{shown(value)} is none of {', '.join(shown(known) for known, _label in self.choices)}")
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        blank = [] if options.get("required") else [("", "---------")]
+        return forms.TypedChoiceField(
+            choices=[*blank, *((str(value), label) for value, label in self.choices)],
+            coerce=lambda text: next(value for value, _label in self.choices if str(value) == text),
+            empty_value=None,
+            **options,
+        )
+
+    def schema(self) -> JsonSchema:
+        plain = (str, int, float, NoneType)
+        return {"enum": [value if isinstance(value, plain) else str(value) for value, _label in self.choices]}
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Kind):
+    """An ``Enum``: its members, or their values."""
+
+    enum: type[Enum]
+
+    def convert(self, value: Any, reading: Reading) -> Enum:
+        if isinstance(value, self.enum):
+            return value
+        plain = value.value if isinstance(value, Enum) else value
+        stored = self._choices().convert(plain, reading)
+        return next(member for member in self.enum if member.value == stored)
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        return self._choices().field(options)
+
+    def schema(self) -> JsonSchema:
+        return self._choices().schema()
+
+    def _choices(self) -> Choice:
+        labelled = ((member.value, getattr(member, "label", member.name)) for member in self.enum)
+        return Choice(tuple((value, str(label)) for value, label in labelled))

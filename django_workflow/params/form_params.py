@@ -1,0 +1,76 @@
+"""Params declared by a form: ``@step(form=SomeForm)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+
+from ..codec import load
+from ..exceptions import ParamsError
+from .param import Param, Params, Problems
+from .reading import FieldOptions, JsonSchema, Kind, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class FormField(Kind):
+    """One field of a form. The form as a whole cleans it, so here it is only described."""
+
+    declared: forms.Field
+
+    def convert(self, value: Any, reading: Reading) -> Any:
+        return value
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        return deepcopy(self.declared)
+
+    def schema(self) -> JsonSchema:
+        return {"title": str(self.declared.label)} if self.declared.label else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormParams(Params):
+    """The fields of ``form``; at the call the form cleans the values and ``cleaned_data`` is given."""
+
+    form: type[forms.Form]
+
+    def check(self, values: Mapping[str, Any], *, is_expression: Callable[[Any], bool]) -> Problems:
+        """Return the unknown and missing names; the form may ask the database, so it runs at the call."""
+        return self.misnamed(values)
+
+    def convert(self, values: Mapping[str, Any], *, what: str, using: str) -> dict[str, Any]:
+        """Return the form's ``cleaned_data`` by Python name. Raises ``ParamsError`` with its errors."""
+        problems = self.misnamed(values)
+        if problems:
+            raise ParamsError(what, problems)
+        given = {param.name: param.initial for param in self.items if param.initial is not None}
+        given.update(load(dict(values)))
+        fields = self.form.base_fields
+        form = self.form({name: fields[name].prepare_value(value) for name, value in given.items()})
+        if not form.is_valid():
+            raise ParamsError(what, {name: list(map(str, texts)) for name, texts in form.errors.items()})
+        names = {param.name: param.python_name for param in self.items}
+        return {names.get(name, name): value for name, value in form.cleaned_data.items()}
+
+    def form_class(self) -> type[forms.Form]:
+        """Return the form itself."""
+        return self.form
+
+
+def form_params(form: type[forms.Form], *, python_names: Mapping[str, str]) -> FormParams:
+    """Return the params of ``form``; ``python_names`` maps its fields' names to the handler's."""
+    items = tuple(
+        Param(
+            name=name,
+            python_name=python_names.get(name, name),
+            kind=FormField(declared),
+            required=declared.required and declared.initial is None,
+            help=str(declared.help_text),
+            initial=declared.initial() if callable(declared.initial) else declared.initial,
+        )
+        for name, declared in form.base_fields.items()
+    )
+    return FormParams(items=items, form=form)

@@ -1,0 +1,155 @@
+"""Model references: how a row is named in stored data, and which of its fields an expression may read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db.models import Field, FileField, ForeignKey, Model
+
+from .conf import get_settings
+from .exceptions import DeletedReference, NotStorable
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """The name of one row: ``model`` (``"shop.order"``), its key ``pk`` as JSON, and the alias ``using``.
+
+    The row itself is read when it is first needed, and kept on this object.
+    """
+
+    model: str
+    pk: str | int
+    using: str = "default"
+    _instance: Model | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        try:
+            return f"{apps.get_model(self.model)._meta.label} {self.pk}"
+        except (LookupError, ValueError):
+            return f"{self.model} {self.pk}"
+
+    @property
+    def model_class(self) -> type[Model]:
+        """The model. Raises ``LookupError`` when no installed app has it."""
+        try:
+            return apps.get_model(self.model)
+        except (LookupError, ValueError) as error:
+            raise LookupError(f"{self}: no installed app has the model {self.model!r}") from error
+
+    def fetch(self) -> Model:
+        """Return the row, read by the base manager.
+
+        Raises ``DeletedReference``, or ``LookupError`` when no installed app has the model.
+        """
+        if self._instance is not None:
+            return self._instance
+        model = self.model_class
+        try:
+            instance = model._base_manager.using(self.using).get(pk=_python_key(model, self.pk))
+        except (ObjectDoesNotExist, ValidationError) as error:
+            raise DeletedReference(f"{self} no longer exists") from error
+        object.__setattr__(self, "_instance", instance)
+        return instance
+
+    def lookup(self, name: str) -> Any:
+        """Return what an expression reads under ``name``: a field's value, a foreign key's reference.
+
+        A file field gives its name. Raises ``LookupError`` for anything hidden or not a concrete field, and
+        ``DeletedReference`` when the row is gone; the key alone is known without the row.
+        """
+        model = self.model_class
+        key = model._meta.pk
+        if name == "pk" or (name in (key.name, key.attname) and not isinstance(key, ForeignKey)):
+            return _python_key(model, self.pk)
+        found = readable_fields(model).get(name)
+        if found is None:
+            raise LookupError(_why_unreadable(model, name))
+        if isinstance(found, ForeignKey) and name == found.name:
+            return self._follow(found)
+        value = getattr(self.fetch(), found.attname)
+        return str(value) if isinstance(found, FileField) else value
+
+    def _follow(self, key: ForeignKey[Any, Any]) -> ModelReference | None:
+        value = getattr(self.fetch(), key.attname)
+        if value is None:
+            return None
+        target: type[Model] = key.remote_field.model
+        column = key.target_field
+        if column.primary_key:
+            return ModelReference(target._meta.label_lower, _json_key(value), self.using)
+        row = target._base_manager.using(self.using).filter(**{column.attname: value}).first()
+        if row is None:
+            raise DeletedReference(f"{target._meta.label} with {column.attname} {value} no longer exists")
+        return reference_to(row, self.using)
+
+
+def reference_to(instance: Model, using: str | None = None, *, path: str = "value") -> ModelReference:
+    """Return the reference to a saved ``instance`` on the alias ``using`` (else the one it was read from).
+
+    Raises ``NotStorable``, naming ``path``, for an unsaved row or an anonymous user.
+    """
+    reason = why_not_referable(instance)
+    if reason:
+        raise NotStorable(path, reason)
+    alias = using or instance._state.db or "default"
+    return ModelReference(instance._meta.label_lower, _json_key(instance.pk), alias)
+
+
+def why_not_referable(value: object) -> str:
+    """Return why no reference to ``value`` can be made; an empty text when one can."""
+    if not isinstance(value, Model):
+        if getattr(value, "is_anonymous", False) is True:
+            return "the user is anonymous and has no row: ask for a login, or leave the user out"
+        return f"a {type(value).__name__} is no model instance"
+    if value.pk is None or value._state.adding:
+        return f"this {value._meta.label} is not saved: save it first"
+    return ""
+
+
+def readable_fields(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
+    """Return the fields of ``model`` that expressions may read, by name and by column (``customer_id``)."""
+    return _readable_fields(model, get_settings().HIDDEN_FIELDS)
+
+
+@lru_cache(maxsize=1024)
+def _readable_fields(model: type[Model], hidden: tuple[str, ...]) -> Mapping[str, Field[Any, Any]]:
+    readable: dict[str, Field[Any, Any]] = {}
+    for each in model._meta.concrete_fields:
+        if each.primary_key or not _is_hidden(each.name, hidden):
+            readable[each.name] = readable[each.attname] = each
+    return readable
+
+
+def _is_hidden(name: str, hidden: tuple[str, ...]) -> bool:
+    lowered = name.lower()
+    return lowered == "password" or any(part.lower() in lowered for part in hidden)
+
+
+def _why_unreadable(model: type[Model], name: str) -> str:
+    meta = model._meta
+    known = {each for field in meta.concrete_fields for each in (field.name, field.attname)}
+    if name in known:
+        return f"{meta.model_name}.{name} is hidden (HIDDEN_FIELDS)"
+    names = ", ".join(sorted(readable_fields(model)))
+    return f"{meta.model_name} has no readable field {name!r}; readable: {names}"
+
+
+def _json_key(value: Any) -> str | int:
+    # Every key field's to_python() reads this back; a composite key travels as its own JSON text.
+    if type(value) is int or type(value) is str:
+        return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, (tuple, list)):
+        return json.dumps([_json_key(part) for part in value], ensure_ascii=False)
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
+def _python_key(model: type[Model], key: str | int) -> Any:
+    return model._meta.pk.to_python(key)
