@@ -43,10 +43,11 @@ def define(
     with everything that is wrong, also while apps are loading; ``OwnershipError`` where a file owns the name.
     """
     if not apps.ready:
-        place = "call define() from a migration, a post_migrate receiver or a management command, or ship a workflows/*.yaml file"
-        raise DefinitionError(
-            name, [f"apps are still loading, and the database must not be written now: {place}"]
+        problem = (
+            "apps are still loading, and the database must not be written now: call define() from a migration, a "
+            "post_migrate receiver or a management command, or ship a workflows/*.yaml file"
         )
+        raise DefinitionError(name, [problem])
     fields = {
         "description": description or None,
         "input": input,

@@ -50,11 +50,6 @@ def get_settings() -> Settings:
     return _cached[1]
 
 
-def is_inline() -> bool:
-    """Whether steps run in the process that triggers them: no ``QUEUE``."""
-    return get_settings().QUEUE is None
-
-
 def _convert(name: str, value: Any) -> Any:
     if name in _DURATIONS and value is not None:
         return parse_duration(value)

@@ -33,7 +33,7 @@ class Sleep:
     def __post_init__(self) -> None:
         if isinstance(self.until, datetime) and self.until.tzinfo is None:
             raise ValueError(
-                f"Sleep({self.until!r}) needs an aware datetime: django.utils.timezone.make_aware() makes one."
+                f"Sleep({self.until!r}) needs an aware datetime: see django.utils.timezone.make_aware()."
             )
         if not isinstance(self.until, (timedelta, datetime)):
             raise TypeError(f"Sleep takes a timedelta or an aware datetime, not {type(self.until).__name__}.")

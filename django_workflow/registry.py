@@ -19,6 +19,7 @@ from .params import Params, Signature, read_signature
 from .retry import Retry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+FormClass = type[forms.Form]
 
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 
@@ -35,7 +36,7 @@ class Handler:
     atomic: bool = False
     idempotent: bool = False
     rerun_after_crash: bool = True
-    form: type[forms.Form] | None = None
+    form: FormClass | None = None
     label: str = ""
     help_text: str = ""
     aliases: tuple[str, ...] = ()
@@ -134,7 +135,10 @@ def suggest_type(type: str) -> str:
     close = get_close_matches(type, [*_handlers, *_aliases], 1)
     if close:
         return f"unknown step type {type!r}; did you mean {close[0]!r}?"
-    return f"unknown step type {type!r}: no installed app's steps module registers it (manage.py list_step_types lists them)"
+    return (
+        f"unknown step type {type!r}: no installed app's steps module registers it "
+        "(manage.py list_step_types lists them)"
+    )
 
 
 def _policies(retry: Retry | Iterable[Retry] | None) -> tuple[Retry, ...]:

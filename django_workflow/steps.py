@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from .context import StepContext
 from .exceptions import Failed, ParamsError
+from .mail import Letter, build_message
 from .outcomes import End, Goto, Sleep
 from .params import Condition, StepName
 from .registry import step
@@ -67,6 +68,46 @@ def sleep(
     if context.event is not None:
         return None
     return Sleep(for_ if for_ is not None else until)  # type: ignore[arg-type]
+
+
+@step("mail.send", label="Send a mail")
+def send_mail(
+    context: StepContext,
+    to: Annotated[str | list[str], "An address, or a list of them."],
+    subject: Annotated[str | None, "Line breaks become spaces."] = None,
+    body: Annotated[str | None, "The text."] = None,
+    html: Annotated[str | None, "The text as HTML."] = None,
+    template: Annotated[str | None, "Without its ending: .txt, .html, .subject.txt where they exist."] = None,
+    language: Annotated[str | None, "The language of the template, such as fr."] = None,
+    from_email: Annotated[str | None, "Left out: DEFAULT_FROM_EMAIL."] = None,
+    cc: Annotated[str | list[str] | None, "Copies to."] = None,
+    bcc: Annotated[str | list[str] | None, "Hidden copies to."] = None,
+    reply_to: Annotated[str | list[str] | None, "Where answers go."] = None,
+    headers: Annotated[dict[str, str] | None, "More headers."] = None,
+) -> dict[str, Any]:
+    """Send a mail, written here or in a template that sees the state, steps, run, item and index."""
+    letter = Letter(
+        to=_listed(to),
+        cc=_listed(cc),
+        bcc=_listed(bcc),
+        reply_to=_listed(reply_to),
+        subject=subject,
+        body=body,
+        html=html,
+        template=template,
+        language=language,
+        from_email=from_email or None,
+        headers=headers or {},
+    )
+    message = build_message(letter, context)
+    sent = message.send()
+    return {"sent": sent, "to": list(message.to), "message_id": message.extra_headers.get("Message-ID")}
+
+
+def _listed(addresses: str | list[str] | None) -> tuple[str, ...]:
+    if addresses is None:
+        return ()
+    return (addresses,) if isinstance(addresses, str) else tuple(dict.fromkeys(addresses))
 
 
 def _as_text(value: Any) -> str:

@@ -19,7 +19,7 @@ FLOORS = (
     ("references",),
     ("codec", "telemetry"),
     ("params", "context"),
-    ("registry",),
+    ("registry", "mail"),
     ("definition", "steps"),
     ("models",),
     ("dispatch",),

@@ -97,5 +97,5 @@ def _beside(outline: Outline, name: str, seen: set[str]) -> frozenset[str]:
             found |= graph.after(entry)
             for origin in outline.origins[entry]:
                 if origin not in seen:
-                    found |= _beside(outline, origin, seen) - graph.region(entry)
+                    found |= _beside(outline, origin, seen)
     return (found & outline.reached) - ordered

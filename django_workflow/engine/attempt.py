@@ -10,7 +10,7 @@ from typing import Any
 from ..codec import check_size, decode, encode, load
 from ..conf import get_settings
 from ..context import Event, State, StateChanges, StepContext
-from ..definition.conditions import Condition
+from ..definition.expressions import Expression, Template
 from ..definition.program import Part
 from ..definition.spec import MAX_ITEMS, RESERVED_STATE
 from ..exceptions import ExpressionError, LeaseLost, NotStorable, OutcomeError, StepTimeout
@@ -59,7 +59,7 @@ def attempt(claim: Claim, handler: Handler) -> Report:
 
 def _before_call(going: Attempt) -> Report | None:
     row = going.claim.step_run
-    is_first = row.index < 0 and row.attempt == row.counted_from == 1 and row.event is None
+    is_first = row.index < 0 and row.attempt == row.counted_from and row.event is None
     parts = going.claim.program.parts(row.step, going.handler.condition_params)
     if is_first and parts.condition is not None and not _evaluate(going, "if", parts.condition):
         return Report(result=Passed())
@@ -73,12 +73,15 @@ def _before_call(going: Attempt) -> Report | None:
     return None
 
 
-def _evaluate(going: Attempt, place: str, part: Part | Any) -> Any:
+def _evaluate(going: Attempt, place: str, part: Part | Expression) -> Any:
     limit = get_settings().MAX_BYTES
     try:
-        if isinstance(part, Condition) or not hasattr(part, "render"):
-            return part.evaluate(going.scope, max_bytes=limit)
-        return part.render(going.scope, max_bytes=limit)
+        if isinstance(part, Template):
+            return part.render(going.scope, max_bytes=limit)
+        if isinstance(part, Expression):
+            # A list of items may be as large as all their outputs together; the limit holds for each of them.
+            return part.evaluate(going.scope, max_bytes=limit * MAX_ITEMS)
+        return part.evaluate(going.scope, max_bytes=limit)
     except ExpressionError as error:
         raise ExpressionError(f"step {going.claim.step_run.step!r}, {place}: {error}") from error
 

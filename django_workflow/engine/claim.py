@@ -20,9 +20,10 @@ from ..definition.spec import StepSpec
 from ..models import Run, StepRun
 from ..registry import Handler, get_handler
 from ..status import RunStatus, StepStatus, WaitingFor
-from .moves import NO_JUMPS, Jumps, RunState
+from .moves import RunState
 from .now import database_now
 from .programs import get_program
+from .rows import run_state
 from .telling import tell_started
 
 
@@ -60,14 +61,8 @@ class Claim:
 
     def run_state(self) -> RunState:
         """Return the facts of the run that plan wants."""
-        jumps = NO_JUMPS if self.run.jumps is None else Jumps(**self.run.jumps)
-        return RunState(
-            number=self.run.revision + (0 if self.locked else 1),
-            ending=self.run.ending,
-            paused=self.run.status == RunStatus.PAUSED,
-            max_visits=self.program.spec.max_visits or get_settings().MAX_VISITS,
-            jumps=jumps,
-        )
+        number = self.run.revision + (0 if self.locked else 1)
+        return run_state(self.run, self.program.spec, number=number)
 
 
 def claim_due(using: str, *, run_id: UUID | None = None, queue: str | None = None) -> Claim | None:

@@ -6,24 +6,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from ..conf import is_inline
-from ..exceptions import RunTimeout, VerbRefused
+from ..codec import clean_text
+from ..exceptions import VerbRefused
 from ..models import Run, RunAction, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
-from .claim import Claim, lock_run
+from .claim import lock_run
 from .endings import cancel_waiting, others_live
 from .execute import drive
 from .new_rows import share_slots
 from .now import database_now
 from .plan import plan_ready, plan_retry
 from .programs import get_program
-from .report import report_error
-from .rows import make_rows, read_states, step_state
+from .report import overdue, report_error
+from .rows import make_rows, read_states, run_state, step_state
 from .telling import tell_recorded
 
 Verb = Callable[[Run, datetime, str], None]
@@ -38,20 +37,19 @@ def cancel(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> R
 def retry(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
     """Go on from the failed steps of a failed run, outputs kept. Raises ``VerbRefused`` for any other run."""
     changed = _apply("retry", _retry, run, using, by, note)
-    if is_inline():
-        transaction.on_commit(partial(drive, using, changed.pk), using=using, robust=True)
+    transaction.on_commit(lambda: drive(using, changed.pk), using=using, robust=True)
     return changed
 
 
 def end_overdue(using: str, now: datetime) -> int:
     """End the runs whose deadline is over as failed with ``RunTimeout``; return how many."""
-    overdue = Run.objects.using(using).active().filter(ending="", deadline__lte=now)
+    late = Run.objects.using(using).active().filter(ending="", deadline__lte=now)
     count = 0
-    for run_id in list(overdue.order_by("deadline").values_list("pk", flat=True)[:500]):
+    for run_id in list(late.order_by("deadline").values_list("pk", flat=True)[:500]):
         with transaction.atomic(using=using):
             run = lock_run(using, run_id)
             if not run.is_final and not run.ending and run.deadline is not None and run.deadline <= now:
-                _head_for(run, RunStatus.FAILED, now, using, _overdue(run))
+                _head_for(run, RunStatus.FAILED, now, using, overdue(run))
                 count += 1
     return count
 
@@ -62,7 +60,7 @@ def _apply(name: str, verb: Verb, run: Run, using: str, by: AbstractBaseUser | N
         locked = lock_run(using, run.pk)
         verb(locked, now, using)
         RunAction.objects.using(using).create(
-            run=locked, verb=name, by_id=None if by is None else by.pk, note=note, at=now
+            run=locked, verb=name, by_id=None if by is None else by.pk, note=clean_text(note), at=now
         )
     return locked
 
@@ -71,10 +69,6 @@ def _cancel(run: Run, now: datetime, using: str) -> None:
     if run.is_final:
         raise VerbRefused(f"run {run.pk} is {run.status}: a final run cannot be cancelled.")
     _head_for(run, RunStatus.CANCELLED, now, using)
-
-
-def _overdue(run: Run) -> RunTimeout:
-    return RunTimeout(f"the run was not over by its deadline, {run.deadline:%Y-%m-%d %H:%M:%S %Z}")
 
 
 def _head_for(run: Run, status: RunStatus, now: datetime, using: str, error: Exception | None = None) -> None:
@@ -102,7 +96,7 @@ def _retry(run: Run, now: datetime, using: str) -> None:
     if program.spec.timeout is not None:
         run.deadline = now + program.spec.timeout
     rows = _new_attempts(run, now, using)
-    state = Claim(using=using, run=run, step_run=StepRun(), program=program, locked=True).run_state()
+    state = run_state(run, program.spec, number=run.revision)
     known = read_states(using, run.pk) | {row.step: step_state(row) for row in rows if row.index < 0}
     rows += make_rows(run, program, plan_ready(program.graph, state, known, now), now)
     if not rows:

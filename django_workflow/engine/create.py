@@ -7,15 +7,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import Model
 
-from ..codec import check_size, encode_top_level
-from ..conf import get_settings, is_inline
+from ..codec import check_size, encode_top_level, is_storable_text
+from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import RESERVED_STATE
 from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
@@ -77,14 +76,21 @@ def make_order(
     """Return what a caller asks for, checked and encoded.
 
     Raises ``ParamsError`` for input that the workflow does not declare, ``NotStorable``, ``TooLarge``, and
-    ``ValueError`` for a key that is empty or over 255 characters.
+    ``ValueError`` for a key that is not text of 1 to 255 characters.
     """
-    if key is not None and not 0 < len(key) <= MAX_KEY:
-        raise ValueError(f"a key has 1 to {MAX_KEY} characters, not {len(key)}: {key!r:.80}")
+    if key is not None:
+        _check_key(key)
     program = None if workflow.published_id is None else get_program(workflow.published_id, using)
     return Order(
         input=_check_input(workflow, program, {} if given is None else given, using), key=key, subject=subject
     )
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not is_storable_text(key):
+        raise ValueError(
+            f"a key is text of 1 to {MAX_KEY} characters without NUL or lone surrogates, not {key!r:.80}"
+        )
 
 
 def _check_input(workflow: Workflow, program: Program | None, values: Any, using: str) -> dict[str, Any]:
@@ -214,8 +220,8 @@ def _begin(workflow: Workflow, runs: Iterable[Run], now: datetime, using: str) -
 
 def _drive_after_commit(runs: Sequence[Run], using: str) -> None:
     live = [run for run in runs if not run.is_final]
-    if live and is_inline():
-        transaction.on_commit(partial(_drive_all, live, using), using=using, robust=True)
+    if live:
+        transaction.on_commit(lambda: _drive_all(live, using), using=using, robust=True)
 
 
 def _drive_all(runs: Sequence[Run], using: str) -> None:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from ..conf import get_settings
 from ..exceptions import Interrupted, LeaseLost, Poisoned
-from ..models import StepRun
+from ..models import Run, StepRun
 from ..registry import Handler
 from ..status import StepStatus
 from .attempt import attempt
-from .claim import Claim, StaleClaim, claim_due, lock_claim, pass_gate, put
+from .claim import Claim, StaleClaim, claim_due, lock_claim, lock_run, pass_gate, put
 from .moves import Erred, Unknown
+from .now import database_now
 from .record import Recording, conclude, record, work_out, write
-from .report import Report, report_error
+from .report import Report, overdue, report_error
 
 logger = logging.getLogger("django_workflow")
 
+Outcome = TypeVar("Outcome")
+
 
 class _Driving(threading.local):
-    """The runs that this thread has yet to drive; None when it drives none."""
+    """The runs that this thread has yet to drive; None when no loop of it is going on."""
 
     runs: deque[tuple[str, UUID]] | None = None
 
@@ -39,39 +47,58 @@ def drive(using: str, run_id: UUID) -> None:
     if _driving.runs is not None:
         _driving.runs.append((using, run_id))
         return
-    _driving.runs = deque([(using, run_id)])
-    try:
-        while _driving.runs:
-            alias, each = _driving.runs.popleft()
-            while (claim := claim_due(alias, run_id=each)) is not None:
-                follow(claim)
-    finally:
-        _driving.runs = None
+    with _loop() as waiting:
+        waiting.append((using, run_id))
+        _drain(waiting)
 
 
 def work(using: str, *, queue: str | None = None, seconds: float | None = None) -> int:
     """Claim and execute what is due, of ``queue`` where given, until nothing is or ``seconds`` are over.
 
-    Returns how many step runs were claimed first.
+    Returns how many step runs were claimed as due.
     """
     until = None if seconds is None else time.monotonic() + seconds
     count = 0
-    while until is None or time.monotonic() < until:
-        claim = claim_due(using, queue=queue)
-        if claim is None:
-            break
-        count += 1
-        run_id = claim.run.pk
-        follow(claim, until=until)
-        drive(using, run_id) if queue is None else None
+    with _loop() as waiting:
+        while until is None or time.monotonic() < until:
+            claim = claim_due(using, queue=queue)
+            if claim is None:
+                break
+            count += 1
+            follow(claim, until=until)
+            _drain(waiting)
     return count
 
 
-def follow(claim: Claim | None, *, until: float | None = None) -> None:
-    """Execute a claim and what this process keeps of what follows; after ``until`` (monotonic) it keeps
-    nothing more."""
-    while claim is not None:
-        claim = execute(claim, keep=until is None or time.monotonic() < until)
+@contextmanager
+def _loop() -> Iterator[deque[tuple[str, UUID]]]:
+    _driving.runs = deque()
+    try:
+        yield _driving.runs
+    finally:
+        _driving.runs = None
+
+
+def _drain(waiting: deque[tuple[str, UUID]]) -> None:
+    while waiting:
+        using, run_id = waiting.popleft()
+        while (claim := claim_due(using, run_id=run_id)) is not None:
+            if follow(claim).is_final:
+                break
+
+
+def follow(claim: Claim, *, until: float | None = None) -> Run:
+    """Execute a claim and what this process keeps of what follows, and return the run as it was last
+    recorded.
+
+    After ``until`` (monotonic) nothing more is kept.
+    """
+    last = claim
+    following: Claim | None = claim
+    while following is not None:
+        last = following
+        following = execute(last, keep=until is None or time.monotonic() < until)
+    return last.run
 
 
 def execute(claim: Claim, *, keep: bool = True) -> Claim | None:
@@ -99,14 +126,18 @@ def execute(claim: Claim, *, keep: bool = True) -> Claim | None:
 
 
 def _verdict(claim: Claim) -> Report | None:
-    """Return the failure of a step run whose worker died, where it must not run again; None where it may."""
-    row, most = claim.step_run, get_settings().MAX_CRASHES
+    """Return what becomes of a step run whose handler must not be called (again); None where it is called."""
+    row, run, most = claim.step_run, claim.run, get_settings().MAX_CRASHES
+    if run.ending:
+        return Report(result=Unknown())
+    if run.deadline is not None and run.deadline <= database_now(claim.using):
+        return report_error(overdue(run), action="fail")
     if not claim.has_crashed:
         return None
     handler = claim.handler
     if handler is not None and not handler.rerun_after_crash and row.started_at is not None:
         return report_error(
-            Interrupted("the worker died in the middle of the step; whether it took effect is unknown")
+            Interrupted("the worker died in the middle of the step: whether it took effect is unknown")
         )
     if row.crashes >= most:
         return report_error(
@@ -119,7 +150,9 @@ def _record(claim: Claim, report: Report, *, keep: bool) -> Claim | None:
     """Record ``report``; what the database refuses because of its content is recorded as the step's
     failure."""
     try:
-        return record(claim, report, keep=keep)
+        return _repeat(partial(record, claim, report, keep=keep), claim.using)
+    except (OperationalError, InterfaceError):
+        raise
     except DatabaseError as error:
         if isinstance(report.result, Erred):
             raise
@@ -129,31 +162,52 @@ def _record(claim: Claim, report: Report, *, keep: bool) -> Claim | None:
 def _execute_atomic(claim: Claim, handler: Handler, *, keep: bool) -> Claim | None:
     """Call the handler and record in one transaction; if either fails, nothing of it stays but the failure's
     record."""
-    recording: Recording | None = None
     revision = claim.run.revision
+    try:
+        report, recording = _repeat(partial(_attempt_atomic, claim, handler, keep=keep), claim.using)
+    except DatabaseError as error:
+        report, recording = report_error(error), None
+    if recording is not None:
+        return conclude(claim, recording)
+    claim.locked = False
+    claim.run.revision = revision
+    return _record(claim, report, keep=keep)
+
+
+def _attempt_atomic(claim: Claim, handler: Handler, *, keep: bool) -> tuple[Report, Recording | None]:
+    revision, claim.locked = claim.run.revision, False
     try:
         with transaction.atomic(using=claim.using):
             _lock(claim)
             report = attempt(claim, handler)
             if isinstance(report.result, Erred):
                 transaction.set_rollback(True, using=claim.using)
-            else:
-                recording = work_out(claim, report, keep=keep)
-                write(claim, recording)
-    except DatabaseError as error:
-        recording, report = None, report_error(error)
-    if recording is not None:
-        return conclude(claim, recording)
-    claim.locked = False
-    claim.run.revision = revision
-    return record(claim, report, keep=keep)
+                return report, None
+            recording = work_out(claim, report, keep=keep)
+            write(claim, recording)
+        return report, recording
+    except DatabaseError:
+        claim.run.revision = revision
+        raise
+
+
+def _repeat(act: Callable[[], Outcome], using: str) -> Outcome:
+    """Call ``act``, a whole transaction, again when it met a deadlock or a lock that took too long: three
+    times."""
+    for left in reversed(range(4)):
+        try:
+            return act()
+        except OperationalError:
+            if not left or not connections[using].is_usable():
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    raise AssertionError
 
 
 def _lock(claim: Claim) -> None:
     values = {"revision": claim.run.revision + 1, "step": claim.step_run.step}
     try:
-        with transaction.atomic(using=claim.using):
-            pass_gate(claim.using, claim.run, values)
+        pass_gate(claim.using, claim.run, values)
     except StaleClaim:
         lock_claim(claim)
     else:
@@ -165,5 +219,7 @@ def _give_back(claim: Claim) -> None:
     """Make the step run ready again: this process is being stopped, which is no crash of the step."""
     handler, row = claim.handler, claim.step_run
     if handler is None or handler.rerun_after_crash:
-        rows = StepRun.objects.using(claim.using).filter(pk=row.pk, lease_token=claim.token)
-        rows.update(status=StepStatus.PENDING, lease_token=None, lease_until=None, due_at=row.created_at)
+        with transaction.atomic(using=claim.using):
+            lock_run(claim.using, claim.run.pk)
+            rows = StepRun.objects.using(claim.using).filter(pk=row.pk, lease_token=claim.token)
+            rows.update(status=StepStatus.PENDING, lease_token=None, lease_until=None, due_at=row.created_at)

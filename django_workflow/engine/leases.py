@@ -43,7 +43,7 @@ class Lease:
         self.renew()
         if self.is_lost:
             raise LeaseLost(
-                f"step run {self.step_run_id} belongs to another worker by now; stop, nothing more is recorded."
+                f"step run {self.step_run_id} belongs to another worker by now; nothing more is recorded."
             )
 
     def is_cancelled(self) -> bool:

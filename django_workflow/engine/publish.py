@@ -10,9 +10,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from ..definition.reading import read_definition
+from ..definition import validate as definition
 from ..definition.spec import Problem, StepSpec, WorkflowSpec
-from ..definition.validate import validate
 from ..definition.writing import write_definition, write_step
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
@@ -23,8 +22,7 @@ logger = logging.getLogger("django_workflow")
 
 def check_definition(data: Any) -> tuple[WorkflowSpec, list[Problem]]:
     """Return the spec of definition data and all its problems and warnings."""
-    spec, problems = read_definition(data)
-    return spec, [*problems, *validate(spec, get_handler)]
+    return definition.check_definition(data, get_handler)
 
 
 def demand_valid(data: Any) -> tuple[WorkflowSpec, list[Problem]]:

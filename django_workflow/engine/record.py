@@ -86,7 +86,8 @@ def _plan(claim: Claim, row: StepRun, report: Report, now: datetime) -> Plan:
 def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: datetime) -> Update:
     if planned.failed_by is not None:
         report = replace(report, result=planned.failed_by)
-    return row, moved_values(row, planned.row, report, number=claim.run_state().number, now=now)
+    values = moved_values(row, planned.row, report, number=claim.run_state().number, now=now)
+    return row, {name: value for name, value in values.items() if getattr(row, name) != value}
 
 
 def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
@@ -121,10 +122,8 @@ def write(claim: Claim, recording: Recording) -> None:
     if not claim.locked or set(recording.run_values) - {"revision", "step"}:
         pass_gate(using, run, recording.run_values)
     for row, values in recording.updates:
-        rows = StepRun.objects.using(using).filter(pk=row.pk)
-        if row is claim.step_run:
-            rows = rows.filter(lease_token=claim.token)
-        if not rows.update(**values):
+        proof = {"lease_token": claim.token} if row is claim.step_run else {}
+        if not StepRun.objects.using(using).filter(pk=row.pk, **proof).update(**values):
             raise StaleClaim
     if planned.ending is not None:
         cancel_waiting(using, run.pk, now)

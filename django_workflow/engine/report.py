@@ -9,7 +9,8 @@ from typing import Any
 
 from ..codec import clean_text
 from ..context import NO_CHANGES, StateChanges, StepContext
-from ..exceptions import PermanentError, RetryAfter
+from ..exceptions import PermanentError, RetryAfter, RunTimeout
+from ..models import Run
 from ..retry import error_names
 from .moves import Erred, Result
 
@@ -33,7 +34,11 @@ class Report:
 
 
 def report_error(
-    error: BaseException, params: dict[str, Any] | None = None, context: StepContext | None = None
+    error: BaseException,
+    params: dict[str, Any] | None = None,
+    context: StepContext | None = None,
+    *,
+    action: str | None = None,
 ) -> Report:
     """Return the report of an attempt that ``error`` ended. What the handler wrote to the state is
     dropped."""
@@ -42,7 +47,8 @@ def report_error(
         type=names[1] if len(names) > 1 and names[1].endswith(f".{names[0]}") else names[0],
         message=clean_text(str(error) or type(error).__qualname__, MAX_ERROR),
         names=names,
-        permanent=isinstance(error, PermanentError),
+        permanent=isinstance(error, PermanentError) or action is not None,
+        action=action,
         retry_after=error.delay if isinstance(error, RetryAfter) else None,
     )
     text = "".join(traceback.format_exception(error))
@@ -53,6 +59,11 @@ def report_error(
         progress=None if context is None else progress_of(context),
         traceback=clean_text(text, MAX_TRACEBACK),
     )
+
+
+def overdue(run: Run) -> RunTimeout:
+    """Return the error of a run that goes on past its deadline."""
+    return RunTimeout(f"the run was not over by its deadline, {run.deadline:%Y-%m-%d %H:%M:%S %Z}")
 
 
 def progress_of(context: StepContext) -> dict[str, float] | None:

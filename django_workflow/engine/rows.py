@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ..conf import get_settings, is_inline
+from ..conf import get_settings
 from ..definition.program import Program
+from ..definition.spec import WorkflowSpec
 from ..models import Run, StepRun
 from ..registry import get_handler
-from ..status import FINAL_STEP, StepStatus
-from .moves import Erred, NewRow, RowMove, StepState, Unknown
+from ..status import FINAL_STEP, RunStatus, StepStatus
+from .moves import NO_JUMPS, Erred, Jumps, NewRow, RowMove, RunState, StepState, Unknown
 from .report import Report
 
 STATE_FIELDS = (
@@ -43,6 +44,17 @@ def step_state(row: StepRun) -> StepState:
     )
 
 
+def run_state(run: Run, spec: WorkflowSpec, *, number: int) -> RunState:
+    """Return the facts of a run that plan wants; ``number`` is that of the recording being planned."""
+    return RunState(
+        number=number,
+        ending=run.ending,
+        paused=run.status == RunStatus.PAUSED,
+        max_visits=spec.max_visits or get_settings().MAX_VISITS,
+        jumps=NO_JUMPS if run.jumps is None else Jumps(**run.jumps),
+    )
+
+
 def read_states(using: str, run_id: UUID, names: Iterable[str] | None = None) -> dict[str, StepState]:
     """Return the current rows of the run's steps (of those ``names`` where given), by name, items left
     out."""
@@ -57,7 +69,6 @@ def make_rows(
 ) -> list[StepRun]:
     """Return step runs to insert; ``items`` are the encoded items of ``for_each``, by index."""
     items = items or {}
-    queue = _Queues(program)
     return [
         StepRun(
             run=run,
@@ -70,7 +81,7 @@ def make_rows(
             began=each.began,
             status=each.status,
             waiting_for=each.waiting_for,
-            queue=queue.of(each.step),
+            queue=queue_of(program, each.step),
             due_at=each.due_at,
             created_at=now,
             finished_at=now if each.status in FINAL_STEP else None,
@@ -79,21 +90,13 @@ def make_rows(
     ]
 
 
-class _Queues:
-    """The queue of each step: its own, its handler's, the workflow's, the setting's; none where steps run
-    inline."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._is_inline = is_inline()
-
-    def of(self, name: str) -> str:
-        if self._is_inline:
-            return ""
-        step = self._program.graph.steps[name]
-        handler = get_handler(step.type)
-        own = step.queue or (handler.queue if handler is not None else None)
-        return own or self._program.spec.queue or get_settings().QUEUE or ""
+def queue_of(program: Program, name: str) -> str:
+    """Return the queue of a step: its own, its handler's, the workflow's, the setting's; empty where none is
+    named."""
+    step = program.graph.steps[name]
+    handler = get_handler(step.type)
+    own = step.queue or (handler.queue if handler is not None else None)
+    return own or program.spec.queue or get_settings().QUEUE or ""
 
 
 def moved_values(

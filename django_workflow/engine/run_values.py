@@ -57,7 +57,7 @@ def _heading(claim: Claim, report: Report, planned: Plan, updates: Sequence[Upda
 
 
 def _last_output(claim: Claim, planned: Plan, updates: Sequence[Update]) -> Any:
-    own = {row.step: values["output"] for row, values in updates if _is_output(row, values)}
+    own = {row.step: values.get("output", row.output) for row, values in updates if _is_output(row, values)}
     return final_output(claim.using, claim.run.pk, claim.program.graph, own, planned.retire)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from django.db import transaction
 
@@ -14,19 +13,23 @@ from ..status import FINAL_RUN
 
 def tell_started(using: str, run: Run) -> None:
     """Send ``run_started`` once the transaction has committed."""
-    transaction.on_commit(partial(run_started.send_robust, Run, run=run), using=using, robust=True)
+
+    def send() -> None:
+        run_started.send_robust(Run, run=run)
+
+    transaction.on_commit(send, using=using, robust=True)
 
 
 def tell_recorded(using: str, run: Run, step_runs: Sequence[StepRun]) -> None:
     """Send ``step_finished`` for step runs that became final, then ``run_finished`` if the run did, after the
     commit."""
     is_final = run.status in FINAL_RUN
+
+    def send() -> None:
+        for step_run in step_runs:
+            step_finished.send_robust(Run, run=run, step_run=step_run)
+        if is_final:
+            run_finished.send_robust(Run, run=run)
+
     if step_runs or is_final:
-        transaction.on_commit(partial(_send_recorded, run, step_runs, is_final), using=using, robust=True)
-
-
-def _send_recorded(run: Run, step_runs: Sequence[StepRun], is_final: bool) -> None:
-    for step_run in step_runs:
-        step_finished.send_robust(Run, run=run, step_run=step_run)
-    if is_final:
-        run_finished.send_robust(Run, run=run)
+        transaction.on_commit(send, using=using, robust=True)

@@ -150,7 +150,7 @@ class Run(models.Model):
         """The row the run is about, read by its base manager; None without one, or when it is gone."""
         if not self.subject_type:
             return None
-        model = apps.get_model(self.subject_type)
+        model: type[models.Model] = apps.get_model(self.subject_type)
         return model._base_manager.using(self._state.db).filter(pk=self.subject_id).first()
 
     def output_of(self, step: str) -> Any:

@@ -82,7 +82,7 @@ class Workflow(models.Model):
         """Return the draft as definition data, as ``export_workflow`` writes it and ``read_definition`` reads
         it."""
         fields = {"description": self.description, "queue": self.queue, "timeout": self.timeout}
-        own = {key: value for key, value in fields.items() if value}
+        own: dict[str, Any] = {key: value for key, value in fields.items() if value}
         optional = {"input": self.input, "on_failure": self.on_failure, "max_visits": self.max_visits}
         own |= {key: value for key, value in optional.items() if value is not None}
         return {"name": self.name, **own, "steps": [step.as_definition() for step in self.steps.all()]}

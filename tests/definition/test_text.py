@@ -88,6 +88,18 @@ def test_what_is_written_reads_back_the_same(value: Any, format: Format) -> None
     assert json.dumps(read_text(text, format=format)) == json.dumps(value)
 
 
+@pytest.mark.parametrize("text", tricky)
+def test_tricky_text_survives_yaml_everywhere(text: str) -> None:
+    value = {
+        "key": text,
+        "list": [text],
+        "flow": {"a": text},
+        text: {"nested": [{"b": text, text: [[text]]}]},
+    }
+
+    assert read_text(write_text(value, format="yaml"), format="yaml") == value
+
+
 @given(text=st.text(max_size=60) | st.text("{}[]:,-?&*!|>'\"#%@ \n\tab1~", max_size=40))
 def test_junk_gives_data_or_a_definition_error(text: str) -> None:
     for format in ("yaml", "json"):

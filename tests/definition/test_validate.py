@@ -214,6 +214,23 @@ STEP_ERRORS: dict[str, tuple[list[Any], str, str, str]] = {
         "word",
     ),
     "nothing reaches it": ([ring_step("a"), ring_step("b", needs="jump")], "b", "needs", "can never run"),
+    "always jumped past on a path": (
+        [
+            ring_step("a", on_error="c"),
+            ring_step("c", needs="jump", next="e"),
+            ring_step("d", needs=["c"]),
+            ring_step("e", needs=["c"], next="end"),
+        ],
+        "d",
+        "needs",
+        "can never run",
+    ),
+    "no noise after an unknown target": (
+        [{**BRANCH, "with": {"if": "1", "then": "no"}}, ring_step("b", needs="jump")],
+        "pick",
+        "with.then",
+        "'no'",
+    ),
     "always jumped past": (
         [ring_step("a", next="c"), ring_step("b"), ring_step("c")],
         "b",
@@ -354,6 +371,19 @@ def test_timeout_beyond_the_deadline_of_the_run_is_a_warning() -> None:
 
 
 FINE: dict[str, list[Any]] = {
+    "a step before one that jumps anywhere": [
+        note_step("a", **{"if": "steps.pick"}),
+        {**BRANCH, "with": {"if": True, "then": "{{ target }}"}},
+    ],
+    "a next under continue for one error": [
+        ring_step("a", next="c", on_error={"X": "continue"}),
+        B,
+        note_step("c"),
+    ],
+    "an end for each of perhaps no items": [
+        {"name": "a", "type": "flow.end", "for_each": "x"},
+        ring_step("b"),
+    ],
     "the ordered list": [
         A,
         B,

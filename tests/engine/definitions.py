@@ -97,7 +97,7 @@ def _needs(earlier: frozenset[str], *, left_out: bool) -> st.SearchStrategy[Need
         return st.sampled_from((None, ()) if left_out else ((),))
     lists = st.lists(st.sampled_from(sorted(earlier)), min_size=1, max_size=3, unique=True).map(tuple)
     words: tuple[Needs, ...] = ("jump", ())
-    return st.one_of(st.sampled_from((None, *words) if left_out else words), lists)
+    return st.one_of(st.sampled_from((None, None, *words) if left_out else words), lists, lists)
 
 
 def _needs_at(position: int, ranks: tuple[int, ...]) -> st.SearchStrategy[Needs]:
@@ -105,16 +105,15 @@ def _needs_at(position: int, ranks: tuple[int, ...]) -> st.SearchStrategy[Needs]
     return _needs(earlier, left_out=position == 0 or ranks[position - 1] < ranks[position])
 
 
-_RETRIES = st.none() | st.lists(
+_RETRIES = st.lists(
     st.builds(
         Retry,
-        attempts=st.integers(1, MAX_ATTEMPTS),
+        attempts=st.sampled_from((2, MAX_ATTEMPTS, 1)),
         delay=st.just(timedelta(0)),
-        errors=st.sampled_from(((), *((name,) for name in ERROR_NAMES[:-1]))),
+        errors=st.sampled_from(((), (), *((name,) for name in ERROR_NAMES[:-1]))),
     ),
-    min_size=1,
     max_size=2,
-).map(tuple)
+).map(lambda policies: tuple(policies) or None)
 
 
 @cache
@@ -141,7 +140,7 @@ def _steps(names: tuple[str, ...], name: str, needs: st.SearchStrategy[Needs]) -
 @st.composite
 def specs(draw: st.DrawFn) -> WorkflowSpec:
     """Draw a valid definition of 1 to 8 steps."""
-    count = draw(st.integers(1, MAX_STEPS) | st.integers(4, MAX_STEPS))
+    count = draw(st.integers(1, MAX_STEPS) | st.integers(5, MAX_STEPS) | st.integers(5, MAX_STEPS))
     names = NAMES[:count]
     ranks = draw(_ranks(count))
     steps = tuple(draw(_steps(names, name, _needs_at(place, ranks))) for place, name in enumerate(names))
@@ -156,7 +155,7 @@ def scripts(draw: st.DrawFn, spec: WorkflowSpec) -> Script:
     """Draw a script for ``spec``: each byte is what one attempt does."""
     names = names_of(spec)
     plain = (Plain(),) * (len(names) + len(ERRORS))
-    table: tuple[Result, ...] = (*plain, *map(Raises, ERRORS), *map(Goto, names), End())
+    table: tuple[Result, ...] = (*plain, *map(Raises, ERRORS + ERRORS[:2]), *map(Goto, names), End())
     calls = [(visit, attempt) for visit in range(1, MAX_VISITS + 1) for attempt in range(1, MAX_ATTEMPTS + 1)]
     results = {
         (name, *call): table[byte % len(table)]
@@ -166,7 +165,7 @@ def scripts(draw: st.DrawFn, spec: WorkflowSpec) -> Script:
     return Script(results, draw(_refused(names)))
 
 
-_BYTES = st.binary(max_size=MAX_VISITS * MAX_ATTEMPTS)
+_BYTES = st.binary(min_size=3, max_size=MAX_VISITS * MAX_ATTEMPTS)
 
 
 @cache

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given, note, settings
 
 from django_workflow.definition.graph import Graph
-from django_workflow.definition.spec import DEFAULT_MAX_VISITS, WorkflowSpec
+from django_workflow.definition.spec import DEFAULT_MAX_VISITS, StepSpec, WorkflowSpec
 from django_workflow.engine.moves import Erred, Finished, NewRow, Passed, Plan, Result, RunState, StepState
 from django_workflow.engine.plan import plan, plan_ready, plan_start, rows_needed
 from django_workflow.exceptions import PermanentError
 from django_workflow.outcomes import End, Goto
-from django_workflow.retry import error_names
+from django_workflow.retry import Retry, error_names
 from django_workflow.status import RunStatus, StepStatus
 
-from .definitions import Case, Raises, Script, cases
+from .definitions import CardError, Case, Raises, Script, cases
+from .definitions import Result as ScriptResult
 from .reference import Entry, ReferenceRun
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 300
@@ -183,3 +186,111 @@ def test_the_plan_and_the_model_make_the_same_run(case: Case) -> None:
         assert real.missing() == []
         assert moves < MOST_MOVES, "the run does not end"
     assert real.status in ("done", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A run worked out by hand. ``moves``: what starts or finishes next; what is left goes in list order."""
+
+    name: str
+    steps: tuple[StepSpec, ...]
+    moves: str = ""
+    does: Mapping[str, ScriptResult]  # by step, visit and attempt: "a2.1"
+    gives: str
+    status: str = "done"
+
+
+def steps(**fields: Mapping[str, Any]) -> tuple[StepSpec, ...]:
+    """Return steps by name, each with the fields given."""
+    return tuple(StepSpec(name=name, type="test.step", **given) for name, given in fields.items())
+
+
+LIST: Mapping[str, Any] = {}
+FREE = {"needs": ()}
+PATH = {"needs": "jump"}
+TWICE = {**FREE, "retry": (Retry(attempts=2, delay=timedelta(0)),)}
+
+KNOWN = [
+    Known(
+        name="a jump forward skips",
+        steps=steps(a=LIST, b=LIST, c=LIST),
+        does={"a1.1": Goto("c")},
+        gives="a1.1 done, b1.1 skipped, c1.1 done",
+    ),
+    Known(
+        name="a jump backward loops",
+        steps=steps(a=LIST, b=LIST, c=LIST),
+        does={"b1.1": Goto("a")},
+        gives="a1.1 done, a2.1 done, b1.1 done, b2.1 done, c1.1 done",
+    ),
+    Known(
+        name="two branches that fail into one handler run it once",
+        steps=steps(a={**FREE, "on_error": "x"}, b={**TWICE, "on_error": "x"}, x=PATH),
+        moves="a b a b b b",
+        does={"a1.1": Raises(CardError), "b1.1": Raises(CardError), "b1.2": Raises(CardError)},
+        gives="a1.1 failed, b1.1 failed, b1.2 failed, x1.1 done",
+    ),
+    Known(
+        name="a target entered before this step was created begins anew",
+        steps=steps(a=FREE, b=FREE, x=PATH, y=PATH),
+        moves="a b a b y x x",
+        does={"a1.1": Goto("y"), "b1.1": Goto("x"), "x1.1": Goto("y")},
+        gives="a1.1 done, b1.1 done, x1.1 done, y1.1 cancelled, y2.1 done",
+    ),
+    Known(
+        name="a retry belongs to the visit that began before the other jump",
+        steps=steps(a=FREE, b=TWICE, x=PATH),
+        moves="a b a b b b",
+        does={"a1.1": Goto("x"), "b1.1": Raises(CardError), "b1.2": Goto("x")},
+        gives="a1.1 done, b1.1 failed, b1.2 done, x1.1 done",
+    ),
+    Known(
+        name="a target that came by its needs meanwhile is entered by a jump",
+        steps=steps(a=FREE, b=FREE, c=FREE, y=PATH, x={"needs": ("y",)}),
+        moves="a b c a b y y c",
+        does={"a1.1": Goto("x"), "b1.1": Goto("y"), "c1.1": Goto("x")},
+        gives="a1.1 done, b1.1 done, c1.1 done, x1.1 cancelled, x2.1 cancelled, x3.1 done, y1.1 done",
+    ),
+    Known(
+        name="a branch that only ends skips what is ready and has not started",
+        steps=steps(a=FREE, b=FREE, q=FREE, j={"needs": ("b", "q"), "join": "any"}, x=PATH),
+        moves="a b q q a b",
+        does={"a1.1": Goto("x"), "b1.1": Goto("x")},
+        gives="a1.1 done, b1.1 done, j1.1 skipped, q1.1 done, x1.1 done",
+    ),
+    Known(
+        name="a path that has begun is waited for to its end",
+        steps=steps(d={"needs": ("m", "q")}, a=FREE, m=FREE, p=PATH, q={"needs": ("p",)}),
+        moves="a m a m",
+        does={"a1.1": Goto("p"), "q1.1": Raises(CardError)},
+        gives="a1.1 done, m1.1 done, p1.1 done, q1.1 failed",
+        status="failed",
+    ),
+    Known(
+        name="a path that never begins is not waited for",
+        steps=steps(m=FREE, p=PATH, q={"needs": ("p",)}, d={"needs": ("m", "q")}),
+        does={},
+        gives="d1.1 done, m1.1 done",
+    ),
+    Known(
+        name="an end awaits what runs and starts nothing more",
+        steps=steps(a=FREE, b=TWICE, c=FREE),
+        moves="a b a",
+        does={"a1.1": End(), "b1.1": Raises(CardError)},
+        gives="a1.1 done, b1.1 failed, c1.1 cancelled",
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", [ReferenceRun, PlannedRun])
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.name)
+def test_a_run_worked_out_by_hand(known: Known, kind: type[ReferenceRun] | type[PlannedRun]) -> None:
+    calls = {(key[0], int(key[1]), int(key[3])): result for key, result in known.does.items()}
+    run = kind(WorkflowSpec(name="known", steps=known.steps), Script(calls))
+    moves = iter(known.moves.split())
+    while possible := [step.name for step in known.steps if step.name in run.ready() | run.running()]:
+        name = next(moves, possible[0])
+        assert name in possible
+        (run.start if name in run.ready() else run.finish)(name)
+    rows = [f"{step}{visit}.{attempt} {status}" for step, visit, attempt, status in sorted(run.history)]
+    assert (", ".join(rows), run.status) == (known.gives, known.status)

@@ -1,0 +1,31 @@
+"""The shop's rows in the admin; workflows and runs are there by themselves."""
+
+from django.contrib import admin
+
+from .models import Contact, Order, Product
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    """What is on the shelf."""
+
+    list_display = ["name", "price", "stock"]
+    search_fields = ["name"]
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):
+    """What was ordered."""
+
+    list_display = ["__str__", "customer", "product", "quantity", "total", "status"]
+    list_filter = ["status"]
+    list_select_related = ["customer", "product"]
+    search_fields = ["customer__username", "product__name"]
+
+
+@admin.register(Contact)
+class ContactAdmin(admin.ModelAdmin):
+    """Who is on the mailing list."""
+
+    list_display = ["email", "name", "synced_at"]
+    search_fields = ["email", "name"]

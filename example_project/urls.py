@@ -1,0 +1,17 @@
+"""The shop, its accounts and the admin."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from .shop import views
+
+urlpatterns = [
+    path("", views.list_products, name="products"),
+    path("buy/<int:pk>/", views.buy, name="buy"),
+    path("orders/<int:pk>/", views.show_order, name="order"),
+    path("sign-up/", views.sign_up, name="sign_up"),
+    path("login/", LoginView.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+]

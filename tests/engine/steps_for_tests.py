@@ -1,0 +1,74 @@
+"""Step types for the tests of the engine; processes that a test starts import them too."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+from django_workflow import Goto, PermanentError, StepContext, step
+from tests.testapp.models import Note
+
+
+@step("tests.echo")
+def echo(value: Any = None) -> Any:
+    """Give back what is given."""
+    return value
+
+
+@step("tests.note")
+def note(context: StepContext, text: str = "") -> None:
+    """Write a row, outside of any transaction of the engine's."""
+    Note.objects.create(text=text or context.step)
+
+
+@step("tests.note_atomically", atomic=True)
+def note_atomically(context: StepContext, text: str = "") -> None:
+    """Write a row in the transaction of the checkpoint."""
+    Note.objects.create(text=text or context.step)
+
+
+@step("tests.fail")
+def fail(message: str = "broken") -> None:
+    """Fail with an error that a retry might mend."""
+    raise ValueError(message)
+
+
+@step("tests.fail_for_good")
+def fail_for_good(message: str = "broken") -> None:
+    """Fail with an error that no retry mends."""
+    raise PermanentError(message)
+
+
+@step("tests.goto")
+def goto(to: str, output: Any = None) -> Goto:
+    """Jump."""
+    return Goto(to, output)
+
+
+@step("tests.stop_at_first_try")
+def stop_at_first_try(context: StepContext) -> str:
+    """Write a row; the first time, tell the parent process so and wait to be killed."""
+    Note.objects.create(text=f"{context.step} began")
+    if Note.objects.filter(text=f"{context.step} began").count() == 1:
+        _wait_to_be_killed()
+    return "finished"
+
+
+@step("tests.stop_at_first_try_atomically", atomic=True)
+def stop_at_first_try_atomically(context: StepContext, marker: str) -> str:
+    """The same, in the transaction of the checkpoint; ``marker`` is a file that outlives the rollback."""
+    Note.objects.create(text=f"{context.step} began")
+    try:
+        with open(marker, "x"):
+            pass
+    except FileExistsError:
+        return "finished"
+    return _wait_to_be_killed()
+
+
+def _wait_to_be_killed() -> str:
+    sys.stdout.write("began\n")
+    sys.stdout.flush()
+    signal.pause()
+    return "was not killed"
