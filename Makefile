@@ -17,6 +17,7 @@ demo: $(stamp) ## Run a few example workflows in the terminal
 	$(python) manage.py demo $(ARGS)
 
 serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
+	$(python) manage.py prepare
 	$(python) manage.py runserver 127.0.0.1:8000 $(ARGS)
 
 test: $(stamp) ## Test on SQLite, then on a private PostgreSQL (ARGS="-k name" goes to pytest)

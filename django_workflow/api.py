@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from .engine import control, create, publish
@@ -44,8 +45,8 @@ def define(
     """
     if not apps.ready:
         problem = (
-            "apps are still loading, and the database must not be written now: call define() from a migration, a "
-            "post_migrate receiver or a management command, or ship a workflows/*.yaml file"
+            "apps are still loading, and the database must not be written now: call define() from a "
+            "migration, a post_migrate receiver or a management command, or ship a workflows/*.yaml file"
         )
         raise DefinitionError(name, [problem])
     fields = {
@@ -71,8 +72,9 @@ def trigger(
     using: str | None = None,
     source: Source = Source.CODE,
 ) -> Run:
-    """Start a run in the caller's transaction: rolled back, nothing ran. Without a queue it is driven after
-    the commit.
+    """Start a run in the caller's transaction: rolled back, nothing ran.
+
+    Without a queue it is driven after the commit.
 
     ``key`` (1 to 255 characters): one run per workflow and key; a second call returns the first run,
     ``was_created`` False. ``subject`` is the row the run is about, ``user`` who started it::
@@ -116,8 +118,9 @@ def trigger_many(
 def cancel_run(
     run: RunLike, *, by: AbstractBaseUser | None = None, note: str = "", using: str | None = None
 ) -> Run:
-    """End ``run`` (a Run, its id, or ``(workflow name, key)``) as cancelled: what waits ends at once, what
-    runs is told.
+    """End ``run`` (a Run, its id, or ``(workflow name, key)``) as cancelled.
+
+    What waits ends at once, what runs is told.
 
     Returns the run as it then is. Raises ``VerbRefused`` for a final run, ``WorkflowNotFound`` for one that
     does not exist.
@@ -154,7 +157,12 @@ def _find(run: RunLike, using: str | None) -> Run:
     if isinstance(run, Run):
         return run
     runs = Run.objects.using(create.write_alias(using))
-    found = runs.filter(workflow__name=run[0], key=run[1]) if isinstance(run, tuple) else runs.filter(pk=run)
+    try:
+        found = (
+            runs.filter(workflow__name=run[0], key=run[1]) if isinstance(run, tuple) else runs.filter(pk=run)
+        )
+    except ValidationError:
+        found = runs.none()
     row = found.first()
     if row is None:
         raise WorkflowNotFound(f"no run {run!r} on database {runs.db!r}")

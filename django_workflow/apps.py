@@ -15,8 +15,7 @@ from .conf import get_settings
 
 
 class DjangoWorkflowConfig(AppConfig):
-    """Registers what ``steps.py`` modules of the installed apps declare, like the admin does with
-    ``admin.py``."""
+    """Finds what the ``steps.py`` modules of the installed apps register, as the admin finds ``admin.py``."""
 
     name = "django_workflow"
     verbose_name = _("Workflows")

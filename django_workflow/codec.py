@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +23,7 @@ from django.utils.functional import LazyObject, Promise, empty
 
 from .exceptions import NotStorable, TooLarge
 from .references import ModelReference, reference_to, why_not_referable
+from .storable import is_storable_text
 
 MAX_DEPTH = 100
 # json.loads() stops at 4,300 digits, jsonb at 131,072; the largest float is a number of 309.
@@ -32,7 +32,6 @@ MAX_INTEGER = 10**1000
 WHOLE_FLOAT = 1e16
 
 _AS_IT_IS = frozenset({bool, NoneType})
-_UNSTORABLE_TEXT = re.compile("[\x00\ud800-\udfff]")
 _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
@@ -56,8 +55,10 @@ def encode(value: Any, path: str, *, using: str = "default") -> Any:
 
 
 def encode_top_level(values: Mapping[str, Any], path: str, *, using: str = "default") -> dict[str, Any]:
-    """Return ``values`` encoded one by one, so that their keys stay as they are, ``$`` included. Raises
-    ``NotStorable``."""
+    """Return ``values`` encoded one by one, so that their keys stay as they are, ``$`` included.
+
+    Raises ``NotStorable``.
+    """
     stored: dict[str, Any] = encode(values, path, using=using)
     return stored["$dict"] if stored.keys() == {"$dict"} else stored
 
@@ -90,20 +91,9 @@ def check_size(stored: Any, path: str, max_bytes: int) -> int:
     return size
 
 
-def clean_text(text: str, limit: int = 10_000) -> str:
-    """Return ``text`` in a form every database takes, cut in the middle to ``limit`` characters.
-
-    Its end is kept the longer: that is where a traceback says what happened.
-    """
-    if len(text) > limit:
-        head = (limit - 1) // 3
-        text = f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
-    return _UNSTORABLE_TEXT.sub("\ufffd", text)
-
-
-def is_storable_text(text: str) -> bool:
-    """Say whether every database takes ``text``: PostgreSQL refuses NUL and lone surrogates."""
-    return "\0" not in text and (text.isascii() or _UNSTORABLE_TEXT.search(text) is None)
+def differs(one: Any, other: Any) -> bool:
+    """Return whether two stored values differ, be it by type alone: Python takes 1 and True for equal."""
+    return bool(one != other) or (one is not other and repr(one) != repr(other))
 
 
 def _encode(value: Any, using: str, depth: int) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from .codec import clean_text, decode, encode_top_level, load
+from .codec import decode, differs, encode_top_level, load
+from .storable import clean_text
 
 MAX_LOG_LINES = 1000
 MAX_LOG_LINE = 2000
@@ -24,8 +26,10 @@ class Event:
 
 
 class State(MutableMapping[str, Any]):
-    """The run's shared data. Values are decoded when first read; what a handler changed is found by
-    comparing."""
+    """The run's shared data.
+
+    Values are decoded when first read; what a handler changed is found by comparing.
+    """
 
     def __init__(self, stored: Mapping[str, Any], using: str) -> None:
         self._stored = stored
@@ -59,17 +63,18 @@ class State(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"State({dict(self)!r})"
 
+    def _is_new(self, key: str, value: Any) -> bool:
+        return key not in self._stored or differs(self._stored[key], value)
+
     def changes(self) -> StateChanges:
-        """Return what was written, encoded. Raises ``NotStorable`` naming the path
-        (``state.user.avatar``)."""
+        """Return what was written, encoded.
+
+        Raises ``NotStorable`` naming the path (``state.user.avatar``).
+        """
         if not self._values and not self._deleted:
             return NO_CHANGES
         encoded = encode_top_level(self._values, "state", using=self._using)
-        written = {
-            key: value
-            for key, value in encoded.items()
-            if key not in self._stored or self._stored[key] != value
-        }
+        written = {key: value for key, value in encoded.items() if self._is_new(key, value)}
         return StateChanges(written=written, deleted=tuple(sorted(self._deleted & set(self._stored))))
 
 
@@ -122,8 +127,11 @@ class StepContext:
             self.lines.append(clean_text(" ".join(str(part) for part in parts), MAX_LOG_LINE))
 
     def progress(self, done: float, total: float) -> None:
-        """Say how far the step is: ``done`` of ``total``."""
-        self.done_of_total = (done, total)
+        """Say how far the step is: ``done`` of ``total``. Raises ``ValueError`` for what is no finite number."""
+        pair = (float(done), float(total))
+        if not all(math.isfinite(number) for number in pair):
+            raise ValueError(f"progress({done!r}, {total!r}): two finite numbers are needed")
+        self.done_of_total = pair
 
     def heartbeat(self) -> None:
         """Renew the lease now. Raises ``LeaseLost`` when the step belongs to another worker by now."""
@@ -131,6 +139,8 @@ class StepContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is ending, as far as the last renewal of the lease saw: a handler may then stop
-        early."""
+        """Whether the run is ending, as far as the last renewal of the lease saw.
+
+        A handler may then stop early.
+        """
         return self.is_cancelled()

@@ -11,8 +11,7 @@ LONGEST = timedelta(days=36500)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return ``value`` (``timedelta``, ``"30s"`` or seconds as a number) as a ``timedelta`` from 0 to 100
-    years.
+    """Return ``value`` (``timedelta``, ``"30s"`` or seconds) as a ``timedelta``, at most 100 years.
 
     Raises ``ValueError`` with a message for a person.
     """
@@ -35,8 +34,7 @@ def _read(value: object) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str | int | float:
-    """Return the shortest text that :func:`parse_duration` reads back (``"90s"``, ``"2h"``), or fractions as
-    seconds.
+    """Return text that :func:`parse_duration` reads back (``"90s"``, ``"2h"``), or seconds with a fraction.
 
     >>> format_duration(timedelta(hours=2))
     '2h'

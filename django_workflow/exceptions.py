@@ -28,6 +28,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+# A hundred years, in seconds: what a server asks for may be absurd, and must not leave the calendar.
+LONGEST_DELAY = 36500 * 86400
+
 
 class WorkflowError(Exception):
     """Root of every error this app raises."""
@@ -63,14 +66,14 @@ class RegistrationError(WorkflowError):
 
 
 class RetryAfter(WorkflowError):
-    """Raise it from a handler to be called again after ``delay`` (timedelta or seconds), at no cost in
-    attempts.
+    """Raised by a handler to be called again after ``delay`` (timedelta or seconds), at no cost in attempts.
 
     A step may do so 1,000 times.
     """
 
     def __init__(self, delay: timedelta | float, message: str = "") -> None:
-        self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        self.delay = timedelta(seconds=min(max(seconds, 0), LONGEST_DELAY))
         super().__init__(message or f"asked to be called again in {self.delay}")
 
 

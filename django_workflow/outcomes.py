@@ -9,8 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Goto:
-    """Go on at the step named ``step``: forward it skips, backward it loops. ``output`` is this step's
-    output."""
+    """Go on at the step named ``step``: forward it skips, backward it loops.
+
+    ``output`` is this step's output.
+    """
 
     step: str
     output: Any = None
@@ -25,8 +27,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Call the handler again after a ``timedelta`` or at an aware ``datetime``: the same attempt,
-    ``context.event`` set."""
+    """Call the handler again after a ``timedelta`` or at an aware ``datetime``.
+
+    The same attempt, ``context.event`` set.
+    """
 
     until: timedelta | datetime
 

@@ -41,14 +41,19 @@ class Handler:
     help_text: str = ""
     aliases: tuple[str, ...] = ()
     permission: str = ""
-    is_async: bool = False
+    is_async: bool = field(init=False)
     _signature: Signature | None = field(default=None, repr=False)
     _conditions: frozenset[str] | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self.is_async = inspect.iscoroutinefunction(self.function)
+
     @property
     def signature(self) -> Signature:
-        """The handler's params and where its context goes. Raises ``RegistrationError`` for what cannot be
-        read."""
+        """The handler's params and where its context goes.
+
+        Raises ``RegistrationError`` for what cannot be read.
+        """
         if self._signature is None:
             self._signature = read_signature(self.function, context_type=StepContext, form=self.form)
         return self._signature
@@ -85,8 +90,7 @@ def step(
     aliases: Iterable[str] = (),
     permission: str = "",
 ) -> Callable[[Function], Function]:
-    """Register the decorated function as the handler of the step type ``type`` (dotted, such as
-    ``"mail.send"``).
+    """Register the decorated function as the handler of a step ``type``, dotted, such as ``"mail.send"``.
 
     What a crash may do to the step is said here: nothing said, it runs again; ``atomic``: handler and
     checkpoint share one transaction; ``idempotent``: running twice does no harm; ``rerun_after_crash=False``:
@@ -96,32 +100,33 @@ def step(
     """
 
     def register(function: Function) -> Function:
-        handler = Handler(
-            type=type,
-            function=function,
-            retry=_policies(retry),
-            timeout=None if timeout is None else parse_duration(timeout),
-            queue=queue,
-            atomic=atomic,
-            idempotent=idempotent,
-            rerun_after_crash=rerun_after_crash,
-            form=form,
-            label=label or type,
-            help_text=help_text or _first_line(function),
-            aliases=tuple(aliases),
-            permission=permission,
-            is_async=inspect.iscoroutinefunction(function),
+        _add(
+            Handler(
+                type=type,
+                function=function,
+                retry=_policies(retry),
+                timeout=None if timeout is None else parse_duration(timeout),
+                queue=queue,
+                atomic=atomic,
+                idempotent=idempotent,
+                rerun_after_crash=rerun_after_crash,
+                form=form,
+                label=label or type,
+                help_text=help_text or _first_line(function),
+                aliases=tuple(aliases),
+                permission=permission,
+            )
         )
-        _refuse_contradictions(handler)
-        _add(handler)
         return function
 
     return register
 
 
 def get_handler(type: str) -> Handler | None:
-    """Return the handler registered for ``type``, or for which it is an alias; None where nobody registered
-    it."""
+    """Return the handler registered for ``type``, or for which it is an alias.
+
+    None where nobody registered it.
+    """
     return _handlers.get(_aliases.get(type, type))
 
 
@@ -173,6 +178,7 @@ def _refuse_contradictions(handler: Handler) -> None:
 
 
 def _add(handler: Handler) -> None:
+    _refuse_contradictions(handler)
     for name in (handler.type, *handler.aliases):
         other = get_handler(name)
         if other is not None and not _is_same_function(other.function, handler.function):

@@ -44,8 +44,10 @@ class Retry:
             raise ValueError(f"jitter is {self.jitter!r}: a share from 0 to 1 is needed")
 
     def wait(self, attempt: int, roll: float) -> timedelta:
-        """Return how long to wait after ``attempt`` (from 1) has failed; ``roll`` is a random number from 0
-        to 1."""
+        """Return how long to wait after ``attempt`` (from 1) has failed.
+
+        ``roll`` is a random number from 0 to 1.
+        """
         longest = self.max_delay.total_seconds()
         try:
             seconds = min(self.delay.total_seconds() * self.backoff ** (attempt - 1), longest)
@@ -58,8 +60,10 @@ RETRY_KEYS = ("attempts", "delay", "backoff", "max_delay", "jitter", "errors")
 
 
 def retry_from_json(data: Mapping[str, Any]) -> Retry:
-    """Return the policy that a definition's ``retry`` describes. Raises ``ValueError`` naming what is
-    wrong."""
+    """Return the policy that a definition's ``retry`` describes.
+
+    Raises ``ValueError`` naming what is wrong.
+    """
     unknown = sorted(set(data) - set(RETRY_KEYS))
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(RETRY_KEYS)}")
@@ -80,8 +84,10 @@ def choose_policy(policies: Sequence[Retry], names: Iterable[str]) -> Retry | No
 
 
 def error_names(error: BaseException | type[BaseException]) -> tuple[str, ...]:
-    """Return the names an error answers to, nearest class first: bare and dotted, of the class and its
-    bases."""
+    """Return the names an error answers to, nearest class first.
+
+    Bare and dotted, of the class and its bases.
+    """
     kind = error if isinstance(error, type) else type(error)
     bases = [base for base in kind.__mro__ if base not in (object, BaseException)]
     return tuple(name for base in bases for name in dict.fromkeys((base.__qualname__, _error_name(base))))

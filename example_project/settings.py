@@ -1,4 +1,7 @@
-"""Settings of the example shop: SQLite, steps run inline, mail goes to files. EXAMPLE_VAR moves its data elsewhere."""
+"""Settings of the example shop: SQLite, steps run inline, mail goes to files.
+
+The environment variable EXAMPLE_VAR moves its data elsewhere.
+"""
 
 import os
 from pathlib import Path
@@ -52,7 +55,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": VAR / "shop.sqlite3",
-        # What the README recommends for SQLite: readers do not wait for a writer, and writers wait for each other.
+        # As the README recommends: readers do not wait for a writer, and writers wait for each other.
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -79,6 +82,9 @@ DEFAULT_FROM_EMAIL = "Example shop <shop@example.com>"
 
 # Where the pretended payment provider remembers what it was asked.
 GATEWAY_FOLDER = VAR / "gateway"
+
+# Steps run inline here on purpose, also in tests, where DEBUG is off.
+SILENCED_SYSTEM_CHECKS = ["django_workflow.W001"]
 
 USE_TZ = True
 TIME_ZONE = "UTC"

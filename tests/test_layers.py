@@ -14,7 +14,7 @@ PACKAGE = "django_workflow"
 ROOT = Path(__file__).parent.parent / PACKAGE
 
 FLOORS = (
-    ("exceptions", "durations", "status", "outcomes", "signals"),
+    ("exceptions", "durations", "status", "storable", "outcomes", "signals"),
     ("conf", "retry"),
     ("references",),
     ("codec", "telemetry"),

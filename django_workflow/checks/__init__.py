@@ -1,7 +1,7 @@
 """System checks: what is wrong with the settings, databases, step types, shipped files and stored versions.
 
-All have the tag ``django_workflow``: ``manage.py check --tag django_workflow``. Versions are only checked for the databases
-that are named: ``manage.py check --database default``.
+All have the tag ``django_workflow``: ``manage.py check --tag django_workflow``. Versions are only checked for
+the databases that are named: ``manage.py check --database default``.
 """
 
 from __future__ import annotations

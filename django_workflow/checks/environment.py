@@ -33,9 +33,9 @@ def check_inline(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     return [
         Warning(
             "DEBUG is off, and steps run inline: in the process that triggers them, while its caller waits.",
-            "Keep `manage.py workflow_clock` running: it goes on with whatever waits, and recovers what a crash left "
-            "behind. Queues come with a later release. Where inline is meant, add 'django_workflow.W001' to "
-            "SILENCED_SYSTEM_CHECKS.",
+            "Keep `manage.py workflow_clock` running: it goes on with whatever waits, and with what a crash "
+            "left behind. Queues come with a later release. Where inline is meant, add "
+            "'django_workflow.W001' to SILENCED_SYSTEM_CHECKS.",
             "settings.DJANGO_WORKFLOW",
             "django_workflow.W001",
         )
@@ -55,7 +55,9 @@ def check_databases(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage
 def _check_sqlite(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
     options, obj = database.get("OPTIONS") or {}, f"settings.DATABASES[{alias!r}]"
     if str(options.get("transaction_mode") or "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
-        text = "SQLite begins transactions as readers; two of them that then write fail as 'database is locked'."
+        text = (
+            "SQLite begins transactions as readers; two of them that then write fail as 'database is locked'."
+        )
         yield Warning(text, _OPTIONS % alias, obj, "django_workflow.W002")
     timeout = options.get("timeout", 5)
     if not isinstance(timeout, (int, float)) or timeout < SHORTEST_TIMEOUT:

@@ -17,7 +17,10 @@ def check_queues(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     known = getattr(settings, "RQ_QUEUES", None) or {}
     return [
         Error(
-            f"The queue {queue!r} is not in RQ_QUEUES.", _hint(queue, sorted(known)), obj, "django_workflow.E003"
+            f"The queue {queue!r} is not in RQ_QUEUES.",
+            _hint(queue, sorted(known)),
+            obj,
+            "django_workflow.E003",
         )
         for queue, obj in _named()
         if queue not in known

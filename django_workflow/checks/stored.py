@@ -1,4 +1,4 @@
-"""Stored versions that the code no longer fits. Runs on the databases that are named: ``check --database default``."""
+"""Stored versions that the code no longer fits; for the databases that ``check --database`` names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..engine.publish import check_definition
 from ..models import Run, Workflow, WorkflowVersion
 
 HINT = (
-    "Keep the old type as an alias (@step(…, aliases=[…])) and old params as optional ones until the live runs are over, "
-    "and publish a version that fits."
+    "Keep the old type as an alias (@step(…, aliases=[…])) and old params as optional ones until the live "
+    "runs are over, and publish a version that fits."
 )
 
 
@@ -23,7 +23,8 @@ def check_versions(
 ) -> list[CheckMessage]:
     """W005: a version, published or with live runs, whose types or params no longer fit the code.
 
-    A warning, because ``migrate`` checks its database too, and the sync after it may be what publishes the version that fits.
+    A warning, because ``migrate`` checks its database too, and the sync after it may be what publishes the
+    version that fits.
     """
     return [message for alias in databases or () for message in _check_database(alias)]
 

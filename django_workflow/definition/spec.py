@@ -74,8 +74,7 @@ class StepSpec:
     queue: str | None = None
 
     def error_action(self, names: tuple[str, ...]) -> str:
-        """Return ``fail``, ``continue`` or a step name for an error that answers to ``names``, nearest class
-        first."""
+        """Return ``fail``, ``continue`` or a step name for an error with ``names``, nearest class first."""
         if isinstance(self.on_error, str):
             return self.on_error
         return next((self.on_error[name] for name in (*names, "*") if name in self.on_error), "fail")

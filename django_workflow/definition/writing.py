@@ -1,5 +1,7 @@
-"""From a :class:`WorkflowSpec` back to data, in one stable order: what a version stores and an export
-writes."""
+"""From a :class:`WorkflowSpec` back to data, in one stable order.
+
+What a version stores and an export writes.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from .spec import DEFAULT, FORMAT, StepSpec, WorkflowSpec
 
 
 def write_definition(spec: WorkflowSpec) -> dict[str, Any]:
-    """Return ``spec`` as JSON data that :func:`read_definition` reads back to an equal spec; defaults are
-    left out."""
+    """Return ``spec`` as JSON data that :func:`read_definition` reads back to an equal spec.
+
+    Defaults are left out.
+    """
     data = {
         "format": FORMAT,
         "name": spec.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from ..context import Event, State, StateChanges, StepContext
 from ..definition.expressions import Expression, Template
 from ..definition.program import Part
 from ..definition.spec import MAX_ITEMS, RESERVED_STATE
+from ..durations import LONGEST
 from ..exceptions import ExpressionError, LeaseLost, NotStorable, OutcomeError, StepTimeout
 from ..models import StepRun
 from ..outcomes import End, Goto, Sleep
@@ -41,8 +43,10 @@ class Attempt:
 
 
 def attempt(claim: Claim, handler: Handler) -> Report:
-    """Execute the claimed step run once and return what came of it. Raises ``LeaseLost``, and what no handler
-    may catch."""
+    """Execute the claimed step run once and return what came of it.
+
+    Raises ``LeaseLost``, and what no handler may catch.
+    """
     outputs = Outputs(claim.run, claim.program.graph.steps, claim.using)
     errors = Errors(claim.run, claim.program.graph.steps, claim.using)
     scope = Scope(claim.run, claim.step_run, outputs, errors, claim.using)
@@ -53,7 +57,7 @@ def attempt(claim: Claim, handler: Handler) -> Report:
         raise
     except DeadlinePassed:
         return report_error(_timed_out(going), going.params, going.context)
-    except Exception as error:
+    except (Exception, CancelledError) as error:
         return report_error(error, going.params, going.context)
 
 
@@ -181,10 +185,14 @@ def _interpret(claim: Claim, outcome: Any) -> tuple[Any, Result]:
         case End():
             return outcome.output, Finished(ends=True)
         case Sleep(until=timedelta() as duration):
-            return None, Slept(database_now(claim.using) + duration)
+            return None, _sleep(claim, duration)
         case Sleep(until=datetime() as moment):
-            return None, Slept(moment)
+            return None, _sleep(claim, moment - database_now(claim.using))
     return outcome, Finished()
+
+
+def _sleep(claim: Claim, duration: timedelta) -> Slept:
+    return Slept(database_now(claim.using) + min(duration, LONGEST))
 
 
 def _checked_changes(context: StepContext, claim: Claim) -> StateChanges:

@@ -1,5 +1,7 @@
-"""The handler call itself: deadline, async, and the transaction it must leave as it found it (ENGINE.md rules
-10, 20, 28)."""
+"""The handler call itself.
+
+Deadline, async, and the transaction it must leave as it found it (ENGINE.md rules 10, 20, 28).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ from .now import database_now
 
 
 def time_limit(spec: StepSpec, handler: Handler) -> timedelta | None:
-    """Return how long an attempt may take: what the step says, else the handler, else the setting. None: no
-    limit."""
+    """Return how long an attempt may take: what the step says, else the handler, else the setting.
+
+    None: no limit.
+    """
     if spec.timeout is None or isinstance(spec.timeout, timedelta):
         return spec.timeout
     return handler.timeout or get_settings().TIMEOUT
@@ -45,8 +49,10 @@ def commit_start(claim: Claim, handler: Handler) -> None:
 
 
 def call_handler(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
-    """Call the handler and return its outcome. Raises what it raises, ``DeadlinePassed``, or
-    ``OutcomeError``."""
+    """Call the handler and return its outcome.
+
+    Raises what it raises, ``DeadlinePassed``, or ``OutcomeError``.
+    """
     before = {
         connection.alias: _transaction_of(connection) for connection in connections.all(initialized_only=True)
     }

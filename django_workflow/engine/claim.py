@@ -1,10 +1,12 @@
-"""Claims: a step run taken with a token and a lease, by a guarded update behind the run's gate (ENGINE.md
-rules 1, 2, 8)."""
+"""Claims: a step run taken with token and lease, behind the run's gate (ENGINE.md rules 1, 2, 8)."""
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -33,8 +35,10 @@ class StaleClaim(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Claim:
-    """A step run that this process holds, with its run as last read. ``locked``: the gate was passed in this
-    transaction."""
+    """A step run that this process holds, with its run as last read.
+
+    ``locked``: the gate was passed in this transaction.
+    """
 
     using: str
     run: Run
@@ -42,6 +46,8 @@ class Claim:
     program: Program
     has_crashed: bool = False
     locked: bool = False
+    # An atomic handler changed its own run, such as by cancel_run().
+    is_stale: bool = False
 
     @property
     def token(self) -> UUID:
@@ -140,22 +146,48 @@ def lease_values(program: Program, row: StepRun, now: datetime) -> dict[str, Any
 
 
 def pass_gate(using: str, run: Run, values: dict[str, Any]) -> None:
-    """Write the run's row, demanding the revision it was read at. Raises ``StaleClaim`` when it has another
-    by now."""
+    """Write the run's row, demanding the revision it was read at.
+
+    Raises ``StaleClaim`` when it has another by now.
+    """
     if not Run.objects.using(using).filter(pk=run.pk, revision=run.revision).update(**values):
         raise StaleClaim
 
 
+class _UnderWay(threading.local):
+    """The claim whose atomic handler this thread is calling, in a transaction that holds the run's lock."""
+
+    claim: Claim | None = None
+
+
+_under_way = _UnderWay()
+
+
+@contextmanager
+def watching(claim: Claim) -> Iterator[None]:
+    """Note in ``claim.is_stale`` whether the body, an atomic handler, changes its own run."""
+    _under_way.claim, claim.is_stale = claim, False
+    try:
+        yield
+    finally:
+        _under_way.claim = None
+
+
 def lock_run(using: str, run_id: UUID) -> Run:
     """Lock the run by raising its revision, and return it as it is now."""
+    claim = _under_way.claim
+    if claim is not None and claim.run.pk == run_id:
+        claim.is_stale = True
     if not Run.objects.using(using).filter(pk=run_id).update(revision=F("revision") + 1):
         raise StaleClaim
     return Run.objects.using(using).select_related("workflow").get(pk=run_id)
 
 
 def lock_claim(claim: Claim) -> None:
-    """Lock the run of a claim, and read both rows again. Raises ``StaleClaim`` when the step run is no longer
-    ours."""
+    """Lock the run of a claim, and read both rows again.
+
+    Raises ``StaleClaim`` when the step run is no longer ours.
+    """
     claim.run = lock_run(claim.using, claim.run.pk)
     row = StepRun.objects.using(claim.using).filter(pk=claim.step_run.pk, lease_token=claim.token).first()
     if row is None:

@@ -1,5 +1,7 @@
-"""What operators do to runs: cancel and retry, each one short transaction behind the run's lock (ENGINE.md
-rules 12, 30)."""
+"""What operators do to runs.
+
+Cancel and retry, each one short transaction behind the run's lock (ENGINE.md rules 12, 30).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from datetime import datetime
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from ..codec import clean_text
 from ..exceptions import VerbRefused
 from ..models import Run, RunAction, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
+from ..storable import clean_text
 from .claim import lock_run
 from .endings import cancel_waiting, others_live
 from .execute import drive
@@ -29,16 +31,23 @@ Verb = Callable[[Run, datetime, str], None]
 
 
 def cancel(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
-    """End a run as cancelled: what waits is cancelled, what runs is told. Raises ``VerbRefused`` for a final
-    run."""
+    """End a run as cancelled: what waits is cancelled, what runs is told.
+
+    Raises ``VerbRefused`` for a final run.
+    """
     return _apply("cancel", _cancel, run, using, by, note)
 
 
 def retry(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
     """Go on from the failed steps of a failed run, outputs kept. Raises ``VerbRefused`` for any other run."""
     changed = _apply("retry", _retry, run, using, by, note)
-    transaction.on_commit(lambda: drive(using, changed.pk), using=using, robust=True)
+    transaction.on_commit(lambda: _drive(changed, using), using=using, robust=True)
     return changed
+
+
+def _drive(run: Run, using: str) -> None:
+    drive(using, run.pk)
+    run.refresh_from_db(using=using)
 
 
 def end_overdue(using: str, now: datetime) -> int:
@@ -72,8 +81,10 @@ def _cancel(run: Run, now: datetime, using: str) -> None:
 
 
 def _head_for(run: Run, status: RunStatus, now: datetime, using: str, error: Exception | None = None) -> None:
-    """Note the final status; a run of which nothing runs has it at once. A run that is ending already keeps
-    its own."""
+    """Note the final status; a run of which nothing runs has it at once.
+
+    A run that is ending already keeps its own.
+    """
     if not run.ending:
         run.ending = status
         if error is not None:
@@ -108,8 +119,10 @@ def _retry(run: Run, now: datetime, using: str) -> None:
 
 
 def _new_attempts(run: Run, now: datetime, using: str) -> list[StepRun]:
-    """Return a new attempt for every step that failed unhandled or was cancelled by the ending; the old ones
-    become history."""
+    """Return a new attempt for every step that failed unhandled or was cancelled by the ending.
+
+    The old ones become history.
+    """
     assert run.version_id is not None
     program = get_program(run.version_id, using)
     current = StepRun.objects.using(using).current().filter(run=run)

@@ -1,5 +1,4 @@
-"""Triggering: check the input, keep the key, pin the version, insert the run and its first step runs
-(ENGINE.md rule 31)."""
+"""Triggering: check the input, keep the key, pin the version, insert the rows (ENGINE.md rule 31)."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import Model
 
-from ..codec import check_size, encode_top_level, is_storable_text
+from ..codec import check_size, encode_top_level
 from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import RESERVED_STATE
@@ -22,6 +21,7 @@ from ..models import Run, Source, StepRun, Workflow
 from ..params import declared_params
 from ..references import reference_to
 from ..status import RunStatus
+from ..storable import is_storable_text
 from .execute import drive
 from .moves import RunState
 from .now import database_now
@@ -45,8 +45,10 @@ class Order:
 
 
 def find_workflow(name: str, using: str) -> Workflow:
-    """Return the workflow. Raises ``WorkflowNotFound`` for an unknown name, and for one that was never
-    published."""
+    """Return the workflow.
+
+    Raises ``WorkflowNotFound`` for an unknown name, and for one that was never published.
+    """
     workflow = Workflow.objects.using(using).filter(name=name).first()
     if workflow is None:
         known = ", ".join(Workflow.objects.using(using).values_list("name", flat=True)[:20])
@@ -116,8 +118,10 @@ def create_run(
     source: Source = Source.CODE,
     user: AbstractBaseUser | None = None,
 ) -> Run:
-    """Insert one run, or return the run that has the key already (``was_created`` False). Drives it after the
-    commit."""
+    """Insert one run, or return the run that has the key already (``was_created`` False).
+
+    Drives it after the commit.
+    """
     now = database_now(using)
     with transaction.atomic(using=using):
         run = _make_run(workflow, order, now, using, source, user)
@@ -177,8 +181,10 @@ def _make_run(
 
 
 def _insert_or_find(run: Run, using: str) -> Run | None:
-    """Insert the run unless its key is taken, without breaking the caller's transaction; return the run that
-    has it."""
+    """Insert the run unless its key is taken, without breaking the caller's transaction.
+
+    Return the run that has it.
+    """
     runs = Run.objects.using(using)
     runs.bulk_create([run], ignore_conflicts=True)
     found = runs.select_related("workflow").get(workflow_id=run.workflow_id, key=run.key)

@@ -17,8 +17,9 @@ class DeadlinePassed(BaseException):
 
 @contextmanager
 def deadline(limit: timedelta | None) -> Iterator[None]:
-    """Raise ``DeadlinePassed`` in the body after ``limit``: at once in the main thread, elsewhere when the
-    body returns.
+    """Raise ``DeadlinePassed`` in the body after ``limit``.
+
+    At once in the main thread, elsewhere when the body returns.
 
     A timer that was set before is set again with what is left of it.
     """

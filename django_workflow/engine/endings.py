@@ -42,8 +42,10 @@ def retire_steps(using: str, run_id: UUID, names: Collection[str], now: datetime
 
 
 def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: bool) -> bool:
-    """Return whether any step run of the run is live, beside those in ``but``; only running ones while it is
-    ending."""
+    """Return whether any step run of the run is live, beside those in ``but``.
+
+    Only running ones while it is ending.
+    """
     rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but))
     return (rows.filter(status=StepStatus.RUNNING) if running_only else rows.live()).exists()
 
@@ -57,8 +59,10 @@ def others_move(using: str, run_id: UUID, but: Iterable[UUID]) -> bool:
 def final_output(
     using: str, run_id: UUID, graph: Graph, known: Mapping[str, Any], retired: Collection[str]
 ) -> Any:
-    """Return the output of the last step in list order that is done; ``known`` are outputs that are being
-    recorded."""
+    """Return the output of the last step in list order that is done.
+
+    ``known`` are outputs that are being recorded.
+    """
     done = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1, status=StepStatus.DONE)
     last = next(reversed(graph.steps))
     if last in known:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from django.db import transaction
 
 from ..conf import get_settings
 from ..exceptions import Interrupted, LeaseLost, Poisoned
 from ..models import Run, StepRun
-from ..registry import Handler
 from ..status import StepStatus
+from .atomic import execute_atomic
 from .attempt import attempt
-from .claim import Claim, StaleClaim, claim_due, lock_claim, lock_run, pass_gate, put
-from .moves import Erred, Unknown
+from .claim import Claim, StaleClaim, claim_due, lock_run
+from .moves import Unknown
 from .now import database_now
-from .record import Recording, conclude, record, work_out, write
+from .record import record
 from .report import Report, overdue, report_error
+from .safely import record_safely
 
 logger = logging.getLogger("django_workflow")
 
@@ -42,8 +41,10 @@ _driving = _Driving()
 
 
 def drive(using: str, run_id: UUID) -> None:
-    """Drive a run inline until nothing of it is due. Called by a handler, it joins the loop that goes on
-    after the step."""
+    """Drive a run inline until nothing of it is due.
+
+    Called by a handler, it joins the loop that goes on after the step.
+    """
     if _driving.runs is not None:
         _driving.runs.append((using, run_id))
         return
@@ -88,8 +89,7 @@ def _drain(waiting: deque[tuple[str, UUID]]) -> None:
 
 
 def follow(claim: Claim, *, until: float | None = None) -> Run:
-    """Execute a claim and what this process keeps of what follows, and return the run as it was last
-    recorded.
+    """Execute a claim and what this process keeps of what follows; return the run as last recorded.
 
     After ``until`` (monotonic) nothing more is kept.
     """
@@ -111,8 +111,8 @@ def execute(claim: Claim, *, keep: bool = True) -> Claim | None:
         if handler is None:
             return record(claim, Report(result=Unknown()), keep=keep)
         if handler.atomic:
-            return _execute_atomic(claim, handler, keep=keep)
-        return _record(claim, attempt(claim, handler), keep=keep)
+            return execute_atomic(claim, handler, keep=keep)
+        return record_safely(claim, attempt(claim, handler), keep=keep)
     except (StaleClaim, LeaseLost):
         logger.warning(
             "Step %s of run %s belongs to another worker by now; nothing was recorded.",
@@ -144,75 +144,6 @@ def _verdict(claim: Claim) -> Report | None:
             Poisoned(f"the step's worker died {row.crashes} times while it ran (MAX_CRASHES is {most})")
         )
     return None
-
-
-def _record(claim: Claim, report: Report, *, keep: bool) -> Claim | None:
-    """Record ``report``; what the database refuses because of its content is recorded as the step's
-    failure."""
-    try:
-        return _repeat(partial(record, claim, report, keep=keep), claim.using)
-    except (OperationalError, InterfaceError):
-        raise
-    except DatabaseError as error:
-        if isinstance(report.result, Erred):
-            raise
-        return record(claim, report_error(error, report.params), keep=keep)
-
-
-def _execute_atomic(claim: Claim, handler: Handler, *, keep: bool) -> Claim | None:
-    """Call the handler and record in one transaction; if either fails, nothing of it stays but the failure's
-    record."""
-    revision = claim.run.revision
-    try:
-        report, recording = _repeat(partial(_attempt_atomic, claim, handler, keep=keep), claim.using)
-    except DatabaseError as error:
-        report, recording = report_error(error), None
-    if recording is not None:
-        return conclude(claim, recording)
-    claim.locked = False
-    claim.run.revision = revision
-    return _record(claim, report, keep=keep)
-
-
-def _attempt_atomic(claim: Claim, handler: Handler, *, keep: bool) -> tuple[Report, Recording | None]:
-    revision, claim.locked = claim.run.revision, False
-    try:
-        with transaction.atomic(using=claim.using):
-            _lock(claim)
-            report = attempt(claim, handler)
-            if isinstance(report.result, Erred):
-                transaction.set_rollback(True, using=claim.using)
-                return report, None
-            recording = work_out(claim, report, keep=keep)
-            write(claim, recording)
-        return report, recording
-    except DatabaseError:
-        claim.run.revision = revision
-        raise
-
-
-def _repeat(act: Callable[[], Outcome], using: str) -> Outcome:
-    """Call ``act``, a whole transaction, again when it met a deadlock or a lock that took too long: three
-    times."""
-    for left in reversed(range(4)):
-        try:
-            return act()
-        except OperationalError:
-            if not left or not connections[using].is_usable():
-                raise
-            time.sleep(random.uniform(0.01, 0.1))
-    raise AssertionError
-
-
-def _lock(claim: Claim) -> None:
-    values = {"revision": claim.run.revision + 1, "step": claim.step_run.step}
-    try:
-        pass_gate(claim.using, claim.run, values)
-    except StaleClaim:
-        lock_claim(claim)
-    else:
-        put(claim.run, values)
-        claim.locked = True
 
 
 def _give_back(claim: Claim) -> None:

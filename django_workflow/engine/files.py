@@ -26,10 +26,10 @@ LONGEST_SOURCE = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShippedFile:
-    """A file as it was read. ``source`` is ``<app label>/workflows/<file name>``, as the workflow's row keeps it.
+    """A file as it was read.
 
-    ``troubles`` say why there is no ``data``, or what is wrong with the keys that only files have; ``name`` is empty where no
-    name could be read.
+    ``source`` is ``<app label>/workflows/<file name>``, as the workflow's row keeps it. ``troubles`` say why
+    there is no ``data``, or what is wrong with the keys that only files have.
     """
 
     source: str
@@ -39,7 +39,7 @@ class ShippedFile:
 
     @property
     def name(self) -> str:
-        """The workflow's name, where it is one."""
+        """The workflow's name; empty where none could be read."""
         name = self.data.get("name")
         return name if isinstance(name, str) and SLUG.fullmatch(name) else ""
 
@@ -55,7 +55,7 @@ class ShippedFile:
 
 
 def read_shipped_files() -> list[ShippedFile]:
-    """Return every file of every installed app, by source. What cannot be read says so in its ``troubles``."""
+    """Return every file of every installed app, by source; ``troubles`` say what could not be read."""
     return [_read_unchanged(source, path, *_stamp(path)) for source, path in sorted(_find())]
 
 
@@ -90,7 +90,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-# Every flush of a test database sends post_migrate, which reads all files: parse one again only when it has changed.
+# Every flush of a test database sends post_migrate, which reads all files: only changed ones are parsed.
 @lru_cache(maxsize=1024)
 def _read_unchanged(source: str, path: Path, _modified: int, _size: int) -> ShippedFile:
     try:

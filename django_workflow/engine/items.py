@@ -19,8 +19,10 @@ Update = tuple[StepRun, dict[str, Any]]
 
 @dataclass(slots=True, kw_only=True)
 class ItemEnd:
-    """What the end of an item changes beside its own row; ``closes`` is the report of the step when it was
-    the last."""
+    """What the end of an item changes beside its own row.
+
+    ``closes`` is the report of the step when it was the last.
+    """
 
     step_row: StepRun
     updates: list[Update] = field(default_factory=list)
@@ -44,8 +46,10 @@ def is_item_end(claim: Claim, report: Report) -> bool:
 
 
 def end_item(claim: Claim, report: Report, now: datetime) -> ItemEnd:
-    """Return what the end of this item changes: a slot that comes free, the others stopped, or the whole
-    step's end."""
+    """Return what the end of this item changes.
+
+    A slot that comes free, the others stopped, or the whole step's end.
+    """
     siblings = _siblings(claim)
     step_row = siblings.get(index=-1)
     step_row.run = claim.run
@@ -74,8 +78,10 @@ def _siblings(claim: Claim) -> StepRunQuerySet:
 
 
 def _stop(claim: Claim, error: Erred) -> dict[str, Any]:
-    """Return the note that the step's row keeps until its running items have ended: which item failed, and
-    what then."""
+    """Return the note that the step's row keeps until its running items have ended.
+
+    Which item failed, and what then.
+    """
     return {
         "name": "failed_item",
         "type": error.type,

@@ -26,8 +26,7 @@ def plan_jump(
     error: Erred | None,
     now: datetime,
 ) -> Plan:
-    """Return what a jump from ``step`` to ``target`` changes beside the row of ``step``, which ``rows`` holds
-    as recorded.
+    """Return what a jump from ``step`` to ``target`` changes; ``rows`` hold ``step`` as recorded.
 
     What comes after ``step`` but not after the target, and has not started, is skipped; the target and all
     that comes after it begin a new visit. Where another jump entered the target meanwhile, the jump only ends

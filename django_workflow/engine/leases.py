@@ -30,8 +30,10 @@ class Lease:
     run_is_ending: bool = False
 
     def renew(self) -> None:
-        """Move the expiry on and look at the run. A database that is busy leaves everything for the next
-        time."""
+        """Move the expiry on and look at the run.
+
+        A database that is busy leaves everything for the next time.
+        """
         until = database_now(self.using) + get_settings().LEASE
         rows = StepRun.objects.using(self.using).filter(pk=self.step_run_id, lease_token=self.token)
         self.is_lost = not rows.update(lease_until=until, due_at=until)
@@ -59,8 +61,10 @@ _wake = threading.Event()
 
 @contextmanager
 def hold(lease: Lease) -> Iterator[None]:
-    """Keep ``lease`` renewed while the body runs. The thread touches the database only after a third of the
-    lease."""
+    """Keep ``lease`` renewed while the body runs.
+
+    The thread touches the database only after a third of the lease.
+    """
     with _lock:
         _held[lease.token] = lease
         _start_thread()

@@ -12,8 +12,10 @@ from ..status import FINAL_STEP, RunStatus, StepStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jumps:
-    """What earlier jumps left behind: the number at which each target was entered, visits so far, the last
-    error."""
+    """What earlier jumps left behind.
+
+    The number at which each target was entered, visits so far, the last error.
+    """
 
     entered: Mapping[str, int] = field(default_factory=dict)
     visits: Mapping[str, int] = field(default_factory=dict)

@@ -1,5 +1,7 @@
 """Step runs to insert: the first of a step's visit, a further attempt, the items under ``max_parallel``.
-Pure."""
+
+Pure.
+"""
 
 from __future__ import annotations
 

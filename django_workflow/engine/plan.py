@@ -116,14 +116,15 @@ def plan_retry(paused: bool, step: StepState, now: datetime) -> NewRow:
 
 
 def item_action(spec: StepSpec, result: Erred) -> str:
-    """Return what a failed item does: ``continue``, or what the whole step does when its running items have
-    ended."""
+    """Return what a failed item does.
+
+    ``continue``, or what the whole step does when its running items have ended.
+    """
     return result.action or spec.error_action(result.names)
 
 
 def is_retried(spec: StepSpec, step: StepState, result: Result, handler_retry: Sequence[Retry]) -> bool:
-    """Return whether a failed attempt is followed by another, by policy or because the handler asked for more
-    time."""
+    """Return whether a failed attempt is followed by another, by policy or by ``RetryAfter``."""
     if not isinstance(result, Erred) or result.permanent:
         return False
     postponed = result.retry_after is not None and step.postponed < MAX_POSTPONED

@@ -80,8 +80,10 @@ def save_definition(
 
 
 def take_back(name: str, *, managed_by: ManagedBy, source: str, using: str) -> Workflow:
-    """Give a workflow that staff own back to its file; the next sync writes it. Raises
-    ``WorkflowNotFound``."""
+    """Give a workflow that staff own back to its file; the next sync writes it.
+
+    Raises ``WorkflowNotFound``.
+    """
     rows = Workflow.objects.using(using).filter(name=name)
     if not rows.update(managed_by=managed_by, source=source, digest=""):
         raise WorkflowNotFound(f"no workflow named {name!r} on database {using!r}")

@@ -1,5 +1,4 @@
-"""Recording: one transaction that keeps a step's result, the state and what comes next together (ENGINE.md
-rules 1, 2, 6)."""
+"""Recording: one transaction keeps a result, the state and what comes next (ENGINE.md rules 1, 2, 6)."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
 from .claim import Claim, StaleClaim, lease_values, lock_claim, pass_gate, put
@@ -87,7 +87,7 @@ def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: date
     if planned.failed_by is not None:
         report = replace(report, result=planned.failed_by)
     values = moved_values(row, planned.row, report, number=claim.run_state().number, now=now)
-    return row, {name: value for name, value in values.items() if getattr(row, name) != value}
+    return row, {name: value for name, value in values.items() if differs(getattr(row, name), value)}
 
 
 def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
@@ -116,8 +116,10 @@ def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: 
 
 
 def write(claim: Claim, recording: Recording) -> None:
-    """Write a recording, the run first. Raises ``StaleClaim`` when the run or the step run is not as it was
-    read."""
+    """Write a recording, the run first.
+
+    Raises ``StaleClaim`` when the run or the step run is not as it was read.
+    """
     using, run, planned, now = claim.using, claim.run, recording.plan, recording.now
     if not claim.locked or set(recording.run_values) - {"revision", "step"}:
         pass_gate(using, run, recording.run_values)

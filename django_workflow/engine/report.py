@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..codec import clean_text
 from ..context import NO_CHANGES, StateChanges, StepContext
 from ..exceptions import PermanentError, RetryAfter, RunTimeout
 from ..models import Run
 from ..retry import error_names
+from ..storable import clean_text
 from .moves import Erred, Result
 
 MAX_ERROR = 10_000
@@ -20,8 +20,7 @@ MAX_TRACEBACK = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A result with its encoded ``output``, ``params``, ``items`` and ``changes``, log lines, progress and
-    traceback."""
+    """A result, and what is kept of the attempt: encoded values, log lines, progress, traceback."""
 
     result: Result
     output: Any = None
@@ -40,12 +39,14 @@ def report_error(
     *,
     action: str | None = None,
 ) -> Report:
-    """Return the report of an attempt that ``error`` ended. What the handler wrote to the state is
-    dropped."""
+    """Return the report of an attempt that ``error`` ended.
+
+    What the handler wrote to the state is dropped.
+    """
     names = error_names(error)
     result = Erred(
         type=names[1] if len(names) > 1 and names[1].endswith(f".{names[0]}") else names[0],
-        message=clean_text(str(error) or type(error).__qualname__, MAX_ERROR),
+        message=clean_text(_text_of(error), MAX_ERROR),
         names=names,
         permanent=isinstance(error, PermanentError) or action is not None,
         action=action,
@@ -59,6 +60,13 @@ def report_error(
         progress=None if context is None else progress_of(context),
         traceback=clean_text(text, MAX_TRACEBACK),
     )
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__qualname__
+    except Exception as unprintable:
+        return f"{type(error).__qualname__}, whose text cannot be had: {type(unprintable).__qualname__}"
 
 
 def overdue(run: Run) -> RunTimeout:

@@ -56,8 +56,7 @@ def run_state(run: Run, spec: WorkflowSpec, *, number: int) -> RunState:
 
 
 def read_states(using: str, run_id: UUID, names: Iterable[str] | None = None) -> dict[str, StepState]:
-    """Return the current rows of the run's steps (of those ``names`` where given), by name, items left
-    out."""
+    """Return the current rows of the run's steps, or of ``names`` only, by name; items are left out."""
     rows = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1).only(*STATE_FIELDS)
     if names is not None:
         rows = rows.filter(step__in=list(names))
@@ -91,8 +90,10 @@ def make_rows(
 
 
 def queue_of(program: Program, name: str) -> str:
-    """Return the queue of a step: its own, its handler's, the workflow's, the setting's; empty where none is
-    named."""
+    """Return the queue of a step: its own, its handler's, the workflow's, the setting's.
+
+    Empty where none is named.
+    """
     step = program.graph.steps[name]
     handler = get_handler(step.type)
     own = step.queue or (handler.queue if handler is not None else None)
@@ -112,21 +113,22 @@ def moved_values(
         "postponed": move.postponed,
         "handled": move.handled,
         "number": number,
-        "started_at": None if isinstance(report.result, Unknown) else row.started_at,
+        "started_at": row.started_at,
         "finished_at": now if is_final else None,
         "lease_token": None,
         "lease_until": None,
         "event": None,
         "params": report.params,
         "output": report.output,
+        "error": "",
+        "error_type": "",
+        "traceback": report.traceback,
     }
     if isinstance(report.result, Erred):
-        error = {
-            "error": report.result.message,
-            "error_type": report.result.type[:255],
-            "traceback": report.traceback,
-        }
-        values |= error
+        values |= {"error": report.result.message, "error_type": report.result.type[:255]}
+    if isinstance(report.result, Unknown):
+        # The handler was not called: what woke the step is still to be told, and one that never began has not.
+        values |= {"event": row.event, "started_at": row.started_at if row.event else None}
     if report.lines:
         values["logs"] = [*(row.logs or ()), *report.lines]
     if report.progress is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_RUN, FINAL_STEP, RunStatus, StepStatus
 from .claim import Claim
@@ -24,8 +25,10 @@ def run_values(
     updates: Sequence[Update],
     ready: Sequence[StepRun],
 ) -> dict[str, Any]:
-    """Return the columns of the run that change; ``ready`` are the other step runs that are inserted or set
-    free."""
+    """Return the columns of the run that change.
+
+    ``ready`` are the other step runs that are inserted or set free.
+    """
     run, values = claim.run, _heading(claim, report, planned, updates)
     if report.changes:
         values["state"] = report.changes.apply(run.state)
@@ -38,7 +41,7 @@ def run_values(
         values["finished_at"] = now
         if status == RunStatus.DONE and "output" not in values and not run.ending:
             values["output"] = _last_output(claim, planned, updates)
-    changed = {name: value for name, value in values.items() if getattr(run, name) != value}
+    changed = {name: value for name, value in values.items() if differs(getattr(run, name), value)}
     return {"revision": claim.run_state().number, **changed}
 
 

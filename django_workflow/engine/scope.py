@@ -62,8 +62,10 @@ class LoadedOutputs(Mapping[str, Any]):
 
 
 class Errors(Outputs):
-    """The error each step ended with, by name: type and message; for items a list of these with their
-    index."""
+    """The error each step ended with, by name: type and message.
+
+    For items a list of these with their index.
+    """
 
     def _read(self, name: str) -> Any:
         row = self._latest(name, Q(status__in=(StepStatus.DONE, StepStatus.FAILED)))

@@ -69,8 +69,8 @@ class _Planned:
 def sync(using: str, *, prune: bool = False) -> list[Synced]:
     """Write the shipped files that changed and publish them; return what became of each workflow.
 
-    One query when nothing changed. With ``prune`` a workflow whose file is gone is switched off. A file that cannot be
-    published is ``refused`` with the reason, and the others go on.
+    One query when nothing changed. With ``prune`` a workflow whose file is gone is switched off. A file that
+    cannot be published is ``refused`` with the reason, and the others go on.
     """
     return [_write(each, using) for each in _plan(using, prune)]
 
@@ -97,7 +97,7 @@ def give_back(name: str, using: str) -> None:
 
 
 def export_text(workflow: Workflow, *, format: Format) -> str:
-    """Return the published definition as the text of a file; of a workflow that was never published, the draft."""
+    """Return the published definition as the text of a file; the draft where nothing was published."""
     published = workflow.published
     return _as_text(workflow.as_definition() if published is None else published.spec, format)
 
@@ -105,7 +105,7 @@ def export_text(workflow: Workflow, *, format: Format) -> str:
 def sync_after_migrate(
     *, using: str, apps: Any = installed_apps, app_config: AppConfig | None = None, **options: Any
 ) -> None:
-    """Receive ``post_migrate``: sync where this release's tables are. A file that is refused is logged as an error.
+    """Receive ``post_migrate``: sync where this release's tables are; log what is refused as errors.
 
     Nothing is asked of the database where no app ships a file, for every flush of a test database comes here.
     """

@@ -21,8 +21,7 @@ def tell_started(using: str, run: Run) -> None:
 
 
 def tell_recorded(using: str, run: Run, step_runs: Sequence[StepRun]) -> None:
-    """Send ``step_finished`` for step runs that became final, then ``run_finished`` if the run did, after the
-    commit."""
+    """Send ``step_finished`` for final ``step_runs``, then ``run_finished`` for a final run, after commit."""
     is_final = run.status in FINAL_RUN
 
     def send() -> None:

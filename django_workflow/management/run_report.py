@@ -14,7 +14,18 @@ from ..status import StepStatus, WaitingFor
 
 LONGEST_VALUE = 200
 _RUN_FIELDS = ("status", "step", "key", "source", "input", "state", "output", "error", "error_type")
-_STEP_FIELDS = ("step", "visit", "index", "attempt", "status", "waiting_for", "params", "output", "error", "error_type")
+_STEP_FIELDS = (
+    "step",
+    "visit",
+    "index",
+    "attempt",
+    "status",
+    "waiting_for",
+    "params",
+    "output",
+    "error",
+    "error_type",
+)
 _TIMES = ("created_at", "started_at", "finished_at")
 
 

@@ -8,8 +8,10 @@ from uuid import UUID
 
 
 def uuid7() -> UUID:
-    """Return a version 7 UUID: 48 bits of milliseconds, 12 bits of their fraction (method 3 of the RFC), 62
-    random bits."""
+    """Return a version 7 UUID.
+
+    48 bits of milliseconds, 12 bits of their fraction (method 3 of the RFC), 62 random bits.
+    """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = nanoseconds * 4096 // 1_000_000
     high = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 7 << 76 | fraction << 64

@@ -154,8 +154,10 @@ class Run(models.Model):
         return model._base_manager.using(self._state.db).filter(pk=self.subject_id).first()
 
     def output_of(self, step: str) -> Any:
-        """Return the latest output of the step named ``step``, with model references as instances; None
-        without one."""
+        """Return the latest output of the step named ``step``, with model references as instances.
+
+        None without one.
+        """
         latest = self.step_runs.latest_for(step)
         return None if latest is None else load(decode(latest.output, using=self._state.db or "default"))
 

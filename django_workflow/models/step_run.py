@@ -29,8 +29,10 @@ class StepRunQuerySet(models.QuerySet["StepRun"]):
         return self.live().filter(due_at__lte=now)
 
     def to_retry(self) -> StepRunQuerySet:
-        """The step runs that a retry of their run tries again: failed unhandled, or cancelled by its
-        ending."""
+        """The step runs that a retry of their run tries again.
+
+        Failed unhandled, or cancelled by its ending.
+        """
         return self.filter(Q(status=StepStatus.FAILED, handled=False) | Q(status=StepStatus.CANCELLED))
 
     def latest_for(self, step: str) -> StepRun | None:

@@ -28,8 +28,10 @@ class WorkflowQuerySet(models.QuerySet["Workflow"]):
 
 
 class Workflow(models.Model):
-    """A named definition. Its Step rows are the editable draft; ``published`` is the version that new runs
-    execute."""
+    """A named definition.
+
+    Its Step rows are the editable draft; ``published`` is the version that new runs execute.
+    """
 
     name = models.SlugField(_("name"), max_length=100, unique=True)
     description = models.TextField(_("description"), blank=True)
@@ -79,8 +81,7 @@ class Workflow(models.Model):
         return self.name
 
     def as_definition(self) -> dict[str, Any]:
-        """Return the draft as definition data, as ``export_workflow`` writes it and ``read_definition`` reads
-        it."""
+        """Return the draft as definition data, which ``read_definition`` reads."""
         fields = {"description": self.description, "queue": self.queue, "timeout": self.timeout}
         own: dict[str, Any] = {key: value for key, value in fields.items() if value}
         optional = {"input": self.input, "on_failure": self.on_failure, "max_visits": self.max_visits}
@@ -141,8 +142,10 @@ class Step(models.Model):
 
 
 class WorkflowVersion(models.Model):
-    """An immutable, numbered snapshot of a workflow, made by publishing. ``spec`` is definition data of
-    format 1."""
+    """An immutable, numbered snapshot of a workflow, made by publishing.
+
+    ``spec`` is definition data of format 1.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workflow = models.ForeignKey(

@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.utils.functional import LazyObject
 
-from ..codec import is_storable_text
 from ..exceptions import DeletedReference
 from ..references import ModelReference
+from ..storable import is_storable_text
 from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, shown
 
 

@@ -6,7 +6,7 @@ from .models import Contact, Order, Product
 
 
 @admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):
+class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What is on the shelf."""
 
     list_display = ["name", "price", "stock"]
@@ -14,7 +14,7 @@ class ProductAdmin(admin.ModelAdmin):
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):
+class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What was ordered."""
 
     list_display = ["__str__", "customer", "product", "quantity", "total", "status"]
@@ -24,7 +24,7 @@ class OrderAdmin(admin.ModelAdmin):
 
 
 @admin.register(Contact)
-class ContactAdmin(admin.ModelAdmin):
+class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Who is on the mailing list."""
 
     list_display = ["email", "name", "synced_at"]

@@ -1,4 +1,4 @@
-"""A pretended payment provider. Like real ones it fails now and then, and knows the idempotency keys it has seen."""
+"""A pretended payment provider: it fails now and then, and knows the idempotency keys it has seen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CardDeclined(PermanentError):
 def charge(amount: Decimal, *, idempotency_key: str) -> str:
     """Charge the card and return the charge's id: the same for the same key, and charged once.
 
-    Raises ``CardDeclined`` above 500, and ``GatewayTimeout`` at the first call for an amount that ends in .99.
+    Raises ``CardDeclined`` above 500, and ``GatewayTimeout`` at the first call for an amount ending in .99.
     """
     if amount > LIMIT:
         raise CardDeclined(f"the card is not good for {amount}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from django.contrib.auth.models import User
@@ -18,7 +19,9 @@ class OutOfStock(PermanentError):
     """There are fewer pieces than ordered."""
 
 
-@step("shop.charge", retry=Retry(attempts=4, delay="2s", errors=(gateway.GatewayTimeout,)), timeout=30)
+@step(
+    "shop.charge", retry=Retry(attempts=4, delay=timedelta(seconds=2), errors=("GatewayTimeout",)), timeout=30
+)
 def charge(context: StepContext, order: Order) -> dict[str, str]:
     """Charge the customer's card for an order."""
     # The key is the same for every attempt, so that the provider charges once.
@@ -31,7 +34,7 @@ def charge(context: StepContext, order: Order) -> dict[str, str]:
 @step("shop.reserve_stock", atomic=True)
 def reserve_stock(order: Order) -> dict[str, int]:
     """Take the pieces of an order from the shelf."""
-    # Atomic: the row's lock, the new number and the step's own record are one transaction, so no piece is taken twice.
+    # Atomic: the lock, the new number and the step's own record are one transaction; nothing is taken twice.
     product = Product.objects.select_for_update().get(pk=order.product_id)
     if product.stock < order.quantity:
         raise OutOfStock(f"{product.stock} pieces of {product} are left, and {order.quantity} are ordered")
@@ -48,7 +51,7 @@ def write_invoice(order: Order) -> str:
         order.invoice.delete(save=False)
     order.invoice.save(f"order-{order.pk}.txt", ContentFile(text.encode()), save=False)
     order.save(update_fields=["invoice"])
-    return order.invoice.name
+    return str(order.invoice)
 
 
 @step("shop.set_status", idempotent=True)
@@ -67,7 +70,7 @@ def sync_contact(user: User) -> dict[str, int]:
 
 
 @step("shop.restock", atomic=True)
-def restock(product: Product, pieces: Annotated[int, "How many come in one delivery."] = 10) -> dict[str, int]:
+def restock(product: Product, pieces: Annotated[int, "How many come at once."] = 10) -> dict[str, int]:
     """Put one delivery of a product on the shelf."""
     Product.objects.filter(pk=product.pk).update(stock=F("stock") + pieces)
     product.refresh_from_db(fields=["stock"])

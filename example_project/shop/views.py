@@ -20,7 +20,7 @@ from django_workflow.models import Run
 from .models import Order, Product
 
 
-class SignUpForm(UserCreationForm):
+class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     """A user name, a password and an address for mails."""
 
     email = forms.EmailField()
@@ -30,12 +30,10 @@ class SignUpForm(UserCreationForm):
         fields = ("username", "email")
 
 
-class OrderForm(forms.ModelForm):
+class OrderForm(forms.Form):
     """How many pieces."""
 
-    class Meta:
-        model = Order
-        fields = ("quantity",)
+    quantity = forms.IntegerField(min_value=1, max_value=1000)
 
 
 def list_products(request: HttpRequest) -> HttpResponse:
@@ -58,12 +56,15 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def buy(request: HttpRequest, pk: int) -> HttpResponse:
     """Place an order and start its fulfilment: both are stored, or neither."""
+    assert isinstance(request.user, User)
     product = get_object_or_404(Product, pk=pk)
-    form = OrderForm(request.POST, instance=Order(customer=request.user, product=product))
+    form = OrderForm(request.POST)
     if not form.is_valid():
         return redirect("products")
-    form.instance.total = product.price * form.instance.quantity
-    order = form.save()
+    quantity = form.cleaned_data["quantity"]
+    order = Order.objects.create(
+        customer=request.user, product=product, quantity=quantity, total=product.price * quantity
+    )
     trigger("order-fulfilment", {"order": order}, key=f"order-{order.pk}", subject=order)
     return redirect("order", pk=order.pk)
 

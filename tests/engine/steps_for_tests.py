@@ -16,6 +16,12 @@ def echo(value: Any = None) -> Any:
     return value
 
 
+@step("tests.echo_atomically", atomic=True)
+def echo_atomically(value: Any = None) -> Any:
+    """Give back what is given, in the transaction of the checkpoint."""
+    return value
+
+
 @step("tests.note")
 def note(context: StepContext, text: str = "") -> None:
     """Write a row, outside of any transaction of the engine's."""

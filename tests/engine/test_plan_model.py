@@ -224,18 +224,18 @@ KNOWN = [
         gives="a1.1 done, a2.1 done, b1.1 done, b2.1 done, c1.1 done",
     ),
     Known(
-        name="two branches that fail into one handler run it once",
-        steps=steps(a={**FREE, "on_error": "x"}, b={**TWICE, "on_error": "x"}, x=PATH),
-        moves="a b a b b b",
-        does={"a1.1": Raises(CardError), "b1.1": Raises(CardError), "b1.2": Raises(CardError)},
-        gives="a1.1 failed, b1.1 failed, b1.2 failed, x1.1 done",
+        name="two branches that fail into one handler run it once, and a third runs it again when it is over",
+        steps=steps(a={**FREE, "on_error": "x"}, b={**TWICE, "on_error": "x"}, c=FREE, x=PATH),
+        moves="a b c a b b b x x c",
+        does={**dict.fromkeys(("a1.1", "b1.1", "b1.2"), Raises(CardError)), "c1.1": Goto("x")},
+        gives="a1.1 failed, b1.1 failed, b1.2 failed, c1.1 done, x1.1 done, x2.1 done",
     ),
     Known(
         name="a target entered before this step was created begins anew",
-        steps=steps(a=FREE, b=FREE, x=PATH, y=PATH),
-        moves="a b a b y x x",
-        does={"a1.1": Goto("y"), "b1.1": Goto("x"), "x1.1": Goto("y")},
-        gives="a1.1 done, b1.1 done, x1.1 done, y1.1 cancelled, y2.1 done",
+        steps=steps(a=FREE, b=FREE, x={**TWICE, **PATH}, y=PATH),
+        moves="a b a b y x x x x",
+        does={"a1.1": Goto("y"), "b1.1": Goto("x"), "x1.1": Raises(CardError), "x1.2": Goto("y")},
+        gives="a1.1 done, b1.1 done, x1.1 failed, x1.2 done, y1.1 cancelled, y2.1 done",
     ),
     Known(
         name="a retry belongs to the visit that began before the other jump",
@@ -252,11 +252,13 @@ KNOWN = [
         gives="a1.1 done, b1.1 done, c1.1 done, x1.1 cancelled, x2.1 cancelled, x3.1 done, y1.1 done",
     ),
     Known(
-        name="a branch that only ends skips what is ready and has not started",
-        steps=steps(a=FREE, b=FREE, q=FREE, j={"needs": ("b", "q"), "join": "any"}, x=PATH),
+        name="a branch that only ends skips what has not started, ready or not",
+        steps=steps(
+            a=FREE, b=FREE, q=FREE, j={"needs": ("b", "q"), "join": "any"}, k={"needs": ("b",)}, x=PATH
+        ),
         moves="a b q q a b",
         does={"a1.1": Goto("x"), "b1.1": Goto("x")},
-        gives="a1.1 done, b1.1 done, j1.1 skipped, q1.1 done, x1.1 done",
+        gives="a1.1 done, b1.1 done, j1.1 skipped, k1.1 skipped, q1.1 done, x1.1 done",
     ),
     Known(
         name="a path that has begun is waited for to its end",

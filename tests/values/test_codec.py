@@ -19,9 +19,10 @@ from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_workflow.codec import check_size, clean_text, decode, encode, load
+from django_workflow.codec import check_size, decode, encode, load
 from django_workflow.exceptions import DeletedReference, NotStorable, TooLarge
 from django_workflow.references import ModelReference
+from django_workflow.storable import clean_text
 from tests.testapp.models import Customer, Order
 
 ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30))])

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
+from ...definition.text import Format
 from ...engine.create import write_alias
 from ...engine.sync import export_text
 from ...models import Workflow
@@ -35,7 +36,7 @@ class Command(BaseCommand):
             known = ", ".join(Workflow.objects.using(using).values_list("name", flat=True)[:20]) or "none"
             text = f"There is no workflow {name!r} on database {using!r}; there are: {known}"
             raise CommandError(text, returncode=2)
-        by_name = "json" if output is not None and output.suffix == ".json" else "yaml"
+        by_name: Format = "json" if output is not None and output.suffix == ".json" else "yaml"
         text = export_text(workflow, format=options["format"] or by_name)
         if output is None:
             self.stdout.write(text, ending="")

@@ -23,7 +23,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the form of the answer, and which types."""
-        parser.add_argument("prefix", nargs="?", default="", help="Only types that begin with this, such as mail.")
+        parser.add_argument(
+            "prefix", nargs="?", default="", help="Only types that begin with this, such as mail."
+        )
         parser.add_argument("--json", action="store_true", help="One JSON array; params as JSON Schema.")
 
     def handle(self, **options: Any) -> None:
@@ -92,7 +94,12 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _as_json(handler: Handler) -> dict[str, Any]:
-    own = {"type": handler.type, "label": handler.label, "help": handler.help_text, "place": _place(handler)}
+    own: dict[str, Any] = {
+        "type": handler.type,
+        "label": handler.label,
+        "help": handler.help_text,
+        "place": _place(handler),
+    }
     own |= {"flags": list(_flags(handler)), "aliases": list(handler.aliases)}
     try:
         return {**own, "params": handler.params.schema()}

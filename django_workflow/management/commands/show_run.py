@@ -22,7 +22,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the run, given in one of two ways, and the form of the answer."""
         parser.add_argument("run", nargs="?", metavar="ID", help="The run's id.")
-        parser.add_argument("--workflow", metavar="NAME", help="Together with --key: find the run by its key.")
+        parser.add_argument(
+            "--workflow", metavar="NAME", help="Together with --key: find the run by its key."
+        )
         parser.add_argument("--key", help="The key that the run was triggered with.")
         parser.add_argument("--json", action="store_true", help="One JSON object, values uncut.")
         parser.add_argument("--database", choices=tuple(connections), help="Where the run lives.")
@@ -38,7 +40,9 @@ class Command(BaseCommand):
 
 
 def _find(options: dict[str, Any]) -> Run:
-    runs = Run.objects.using(write_alias(options["database"])).select_related("workflow", "version", "triggered_by")
+    runs = Run.objects.using(write_alias(options["database"])).select_related(
+        "workflow", "version", "triggered_by"
+    )
     run_id, workflow, key = options["run"], options["workflow"], options["key"]
     by_key = workflow is not None and key is not None
     if (run_id is None) != by_key or (workflow is None) != (key is None):
@@ -55,4 +59,6 @@ def _read_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise CommandError(f"{text!r} is no run's id, which looks like {UUID(int=0)}.", returncode=2) from error
+        raise CommandError(
+            f"{text!r} is no run's id, which looks like {UUID(int=0)}.", returncode=2
+        ) from error

@@ -20,7 +20,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what to do beside the plain sync."""
         parser.add_argument(
-            "--check", action="store_true", help="Write nothing; show the differences, exit 1 if there are any."
+            "--check",
+            action="store_true",
+            help="Write nothing; show the differences, exit 1 if there are any.",
         )
         parser.add_argument("--prune", action="store_true", help="Switch off workflows whose file is gone.")
         parser.add_argument(
@@ -29,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", choices=tuple(connections), help="Where to sync to.")
 
     def handle(self, **options: Any) -> None:
-        """Sync, or show what a sync would do. Exits 1 for a refused file, and for differences under --check."""
+        """Sync, or show what a sync would do. Exits 1 for a refused file, and for differences of --check."""
         using = write_alias(options["database"])
         if options["check"] and options["take_back"]:
             raise CommandError("--check writes nothing; leave out --take-back.", returncode=2)

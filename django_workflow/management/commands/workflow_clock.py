@@ -1,10 +1,11 @@
-"""``manage.py workflow_clock``: the loop that goes on with what waits, and recovers what a crash left behind."""
+"""``manage.py workflow_clock``: the loop that goes on with what waits and with what a crash left behind."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,9 +30,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare how often to tick."""
-        parser.add_argument("--once", action="store_true", help="One tick, for cron. Exits 1 if a database fails.")
         parser.add_argument(
-            "--interval", type=_interval, default=1.0, metavar="S", help="Seconds from tick to tick (default: 1)."
+            "--once", action="store_true", help="One tick, for cron. Exits 1 if a database fails."
+        )
+        parser.add_argument(
+            "--interval",
+            type=_interval,
+            default=1.0,
+            metavar="S",
+            help="Seconds from tick to tick (default: 1).",
         )
 
     def handle(self, **options: Any) -> None:
@@ -44,7 +51,10 @@ class Command(BaseCommand):
                     raise CommandError("The tick was not complete: a database failed.")
                 return
             if options["verbosity"] > 0:
-                self.stdout.write(f"The clock ticks every {options['interval']:g} s. Stop it with Ctrl-C or SIGTERM.")
+                self.stdout.write(
+                    f"The clock ticks every {options['interval']:g} s. Stop it with Ctrl-C or SIGTERM."
+                )
+                self.stdout.flush()
             while not self.stop.is_set():
                 self.tick(seconds=get_settings().SLICE.total_seconds())
                 self.stop.wait(options["interval"])
@@ -75,7 +85,7 @@ def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
     def stop_soon(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             # A second Ctrl-C: the step under way is given back instead of finished.
-            raise KeyboardInterrupt
+            raise SystemExit(130)
         stop.set()
 
     # Python takes signals in its main thread only.
@@ -91,7 +101,10 @@ def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _interval(text: str) -> float:
-    seconds = parse_duration(text).total_seconds()
+    try:
+        seconds = parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
     if not 0 < seconds <= 3600:
-        raise ValueError
+        raise ArgumentTypeError(f"{text} is not between 0 and an hour")
     return seconds

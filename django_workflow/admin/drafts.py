@@ -1,0 +1,160 @@
+"""The forms of a draft: what is saved may be unfinished; what is published comes back with every problem."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import CharField, F, Value
+from django.db.models.functions import Cast, Concat
+from django.forms.formsets import DELETION_FIELD_NAME
+from django.forms.models import model_to_dict
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from ..models import ManagedBy, Step, Workflow, WorkflowVersion
+from ..registry import get_handler
+from .allowed import is_allowed
+from .problems import WORKFLOW_FIELDS, add_problem, complete_names, draft_problems, workflow_problems
+
+if TYPE_CHECKING:
+    WorkflowModelForm = forms.ModelForm[Workflow]
+    StepModelForm = forms.ModelForm[Step]
+    InlineFormSet = forms.BaseInlineFormSet[Step, Workflow, forms.ModelForm[Step]]
+else:
+    WorkflowModelForm = forms.ModelForm
+    StepModelForm = forms.ModelForm
+    InlineFormSet = forms.BaseInlineFormSet
+
+
+# The name of the button that publishes.
+PUBLISH = "_publish"
+
+
+def is_staffs(workflow: Workflow) -> bool:
+    """Say whether staff own the workflow, and so may write its draft."""
+    return workflow.managed_by == ManagedBy.STAFF
+
+
+class WorkflowForm(WorkflowModelForm):
+    """A workflow's own fields. ``published`` is the version that saving made, if any."""
+
+    is_publishing = False
+    published: WorkflowVersion | None = None
+
+    def clean(self) -> dict[str, Any]:
+        """Return the values; when publishing, add to each field what is wrong with it."""
+        cleaned = super().clean() or self.cleaned_data
+        if self.is_publishing:
+            told = set(self.errors)
+            values = model_to_dict(self.instance, WORKFLOW_FIELDS) | cleaned
+            for problem in workflow_problems(values):
+                add_problem(self, problem, told)
+        return cleaned
+
+
+class StepForm(StepModelForm):
+    """One step. Its number says behind which other one it goes; without one it goes to the end."""
+
+    def place(self) -> tuple[float, bool]:
+        """Return what steps are sorted by: the number, and who moved there behind who had it."""
+        position = self.cleaned_data.get("position")
+        return inf if position is None else position, self.is_new or "position" in self.changed_data
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the step is not stored yet."""
+        return self.instance._state.adding
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the draft is to have the step: no blank row, and not marked for deletion."""
+        is_deleted = self.cleaned_data.get(DELETION_FIELD_NAME, False)
+        return not is_deleted and (not self.is_new or self.has_changed())
+
+
+class StepFormSet(InlineFormSet):
+    """The steps of a draft, in their order."""
+
+    request: HttpRequest
+    is_publishing = False
+    is_writable = True
+
+    def add_fields(self, form: StepForm, index: int | None) -> None:  # type: ignore[override]
+        """Number the stored steps from 1, so that 0 is before the first; leave new ones blank."""
+        super().add_fields(form, index)
+        is_stored = index is not None and index < self.initial_form_count()
+        form.initial["position"] = index + 1 if index is not None and is_stored else None
+
+    def clean(self) -> None:
+        """Put the steps in order, name them, and add to each what is wrong with it."""
+        if not self.is_writable:
+            return
+        kept = self.kept_forms()
+        complete_names([form.instance for form in kept])
+        for number, form in enumerate(kept, start=1):
+            form.instance.position = number
+        self._refuse_double_names(kept)
+        self._refuse_types(kept)
+        if self.is_publishing:
+            self._show_problems(kept)
+
+    def kept_forms(self) -> list[StepForm]:
+        """Return the forms of the steps that the draft is to have, in order."""
+        forms: list[StepForm] = self.forms  # type: ignore[assignment]
+        return sorted((form for form in forms if form.is_kept), key=StepForm.place)
+
+    def save(self, commit: bool = True) -> list[Step]:
+        """Save the draft's steps: those typed anew, and the places of all."""
+        if not self.is_writable:
+            return super().save(commit)
+        kept = self.kept_forms()
+        if commit:
+            self._free_names()
+        saved = super().save(commit)
+        if commit:
+            Step.objects.using(self.instance._state.db).bulk_update(
+                [form.instance for form in kept], ["name", "position"], batch_size=100
+            )
+        return saved
+
+    def _free_names(self) -> None:
+        # Two steps may swap their names, which no order of single updates could do past the constraint.
+        shown = [form.instance.pk for form in self.initial_forms if form.instance.pk is not None]
+        steps = Step.objects.using(self.instance._state.db).filter(pk__in=shown)
+        steps.update(name=Concat(Value("~"), Cast(F("pk"), CharField())))
+
+    def _refuse_double_names(self, kept: list[StepForm]) -> None:
+        names: set[str] = set()
+        for form in kept:
+            if form.instance.name in names:
+                form.add_error("name", _("Another step has this name; names are unique in a workflow."))
+            names.add(form.instance.name)
+
+    def _refuse_types(self, kept: list[StepForm]) -> None:
+        for form in kept:
+            if form.has_changed():
+                for type in {form.instance.type, form.initial.get("type", "")}:
+                    handler = get_handler(type)
+                    if handler is not None and handler.permission:
+                        self._refuse_type(form, type, handler.permission)
+
+    def _refuse_type(self, form: StepForm, type: str, permission: str) -> None:
+        if not is_allowed(self.request, permission, self.instance):
+            text = _("To add or change a step of type %(type)s needs the permission %(permission)s.")
+            form.add_error("type", text % {"type": type, "permission": permission})
+
+    def _show_problems(self, kept: list[StepForm]) -> None:
+        forms = {form.instance.name: form for form in kept}
+        told = {name: set(form.errors) for name, form in forms.items()}
+        values = model_to_dict(self.instance, WORKFLOW_FIELDS)
+        others = []
+        for problem in draft_problems(values, [form.instance for form in kept]):
+            if problem.step in forms:
+                add_problem(forms[problem.step], problem, told[problem.step])
+            else:
+                others.append(str(problem))
+        if others:
+            raise ValidationError(others)

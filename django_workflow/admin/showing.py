@@ -1,0 +1,61 @@
+"""How the admin writes values down: indented JSON without what must stay hidden, short ids, durations."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ..conf import get_settings
+
+HIDDEN = "********"
+
+
+def hide(value: Any) -> Any:
+    """Return a copy of JSON ``value`` with stars under each key that holds a name of ``HIDDEN_FIELDS``."""
+    return _hide(value, [name.lower() for name in get_settings().HIDDEN_FIELDS])
+
+
+def write_json(value: Any) -> str:
+    """Return ``value`` as indented JSON that people can read."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def show_json(value: Any, limit: int | None = None) -> SafeString | None:
+    """Return ``value`` as HTML, hidden parts starred, cut to ``limit`` characters; None where there is
+    nothing to show."""
+    return None if value is None else show_text(write_json(hide(value)), limit)
+
+
+def show_text(text: str, limit: int | None = None) -> SafeString | None:
+    """Return preformatted ``text`` as HTML, cut to ``limit`` characters; None where it is empty."""
+    if limit is not None and len(text) > limit:
+        text = f"{text[:limit]}…"
+    return format_html("<pre>{}</pre>", text) if text else None
+
+
+def shorten_id(id: UUID) -> str:
+    """Return the beginning of a time-ordered id: the millisecond of its row."""
+    return str(id)[:13]
+
+
+def show_duration(start: datetime | None, end: datetime | None) -> str | None:
+    """Return how long it took from ``start`` to ``end``, to the millisecond when that was under a minute."""
+    if start is None or end is None:
+        return None
+    seconds = (end - start).total_seconds()
+    return f"{seconds:.3f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def _hide(value: Any, names: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: HIDDEN if _is_hidden(key, names) else _hide(item, names) for key, item in value.items()}
+    return [_hide(item, names) for item in value] if isinstance(value, list) else value
+
+
+def _is_hidden(key: str, names: list[str]) -> bool:
+    return any(name in key.lower() for name in names)

@@ -1,0 +1,210 @@
+"""Step runs in the admin: as a table on their run's page, and each on a page of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.forms import BaseInlineFormSet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from ..models import Run, RunAction, StepRun
+from .allowed import is_allowed
+from .read_only import LightChangeList, NeverDeletedMixin
+from .showing import shorten_id, show_duration, show_json, show_text
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[StepRun]
+    Mixed = ModelAdmin
+    StepRunTabularInline = admin.TabularInline[StepRun, Run]
+    ActionTabularInline = admin.TabularInline[RunAction, Run]
+    InlineFormSet = BaseInlineFormSet[StepRun, Run, Any]
+else:
+    ModelAdmin, Mixed = admin.ModelAdmin, object
+    StepRunTabularInline = admin.TabularInline
+    ActionTabularInline = admin.TabularInline
+    InlineFormSet = BaseInlineFormSet
+
+SEE_PAYLOAD = "view_run_payload"
+# A run may have thousands of step runs; its page shows the latest and links to the list of all.
+SHOWN = 100
+SHOWN_CHARACTERS = 500
+
+PAYLOAD = ("shown_params", "shown_output", "shown_state_changes")
+HIDDEN_PAYLOAD = _(
+    "Input, state, params and outputs are hidden: to see them needs django_workflow.view_run_payload."
+)
+_PAYLOAD_COLUMNS = ("params", "output", "state_changes", "item", "event", "progress")
+
+
+class StepRunTexts:
+    """The columns of a step run that are more than their value. ``limit`` cuts what is long."""
+
+    limit: int | None = None
+
+    @admin.display(description=_("item"), empty_value="–")
+    def shown_index(self, step_run: StepRun) -> int | None:
+        """Return the number of the item; None for the step itself."""
+        return step_run.index if step_run.index >= 0 else None
+
+    @admin.display(description=_("params"), empty_value="–")
+    def shown_params(self, step_run: StepRun) -> SafeString | None:
+        """Return the params the handler was called with."""
+        return show_json(step_run.params, self.limit)
+
+    @admin.display(description=_("output"), empty_value="–")
+    def shown_output(self, step_run: StepRun) -> SafeString | None:
+        """Return what the handler returned."""
+        return show_json(step_run.output, self.limit)
+
+    @admin.display(description=_("state changes"), empty_value="–")
+    def shown_state_changes(self, step_run: StepRun) -> SafeString | None:
+        """Return the keys of the state that the step wrote."""
+        return show_json(step_run.state_changes or None, self.limit)
+
+    @admin.display(description=_("item's value"), empty_value="–")
+    def shown_item(self, step_run: StepRun) -> SafeString | None:
+        """Return the item of ``for_each``."""
+        return show_json(step_run.item, self.limit)
+
+    @admin.display(description=_("event"), empty_value="–")
+    def shown_event(self, step_run: StepRun) -> SafeString | None:
+        """Return what woke the handler."""
+        return show_json(step_run.event, self.limit)
+
+    @admin.display(description=_("traceback"), empty_value="–")
+    def shown_traceback(self, step_run: StepRun) -> SafeString | None:
+        """Return the traceback as it was."""
+        return show_text(step_run.traceback, self.limit)
+
+    @admin.display(description=_("logs"), empty_value="–")
+    def shown_logs(self, step_run: StepRun) -> SafeString | None:
+        """Return the lines the handler logged."""
+        return show_text("\n".join(map(str, step_run.logs or ())), self.limit)
+
+    @admin.display(description=_("duration"), empty_value="–")
+    def duration(self, step_run: StepRun) -> str | None:
+        """Return how long the attempt took."""
+        return show_duration(step_run.started_at, step_run.finished_at)
+
+
+class LatestFormSet(InlineFormSet):
+    """The latest rows of a run, in the order they were made."""
+
+    def get_queryset(self) -> Any:
+        """Return the rows to show."""
+        if not hasattr(self, "_latest"):
+            self._latest = list(super().get_queryset().order_by("-id")[:SHOWN])[::-1]
+        return self._latest
+
+
+class StepRunInline(StepRunTexts, NeverDeletedMixin, StepRunTabularInline):
+    """The step runs of a run."""
+
+    model = StepRun
+    formset = LatestFormSet
+    extra = 0
+    show_change_link = True
+    limit = SHOWN_CHARACTERS
+    verbose_name_plural = _("step runs")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the columns that the user may see."""
+        payload = PAYLOAD if is_allowed(request, SEE_PAYLOAD, obj) else ()
+        times = ("created_at", "started_at", "finished_at")
+        start = ("step", "shown_index", "visit", "attempt", "status", "waiting_for", *times)
+        return (*start, *payload, "error_type", "error", "shown_traceback", "shown_logs")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return every column."""
+        return self.get_fields(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StepRun]:
+        """Return the rows, without what the table does not show."""
+        return super().get_queryset(request).defer("item", "event", "progress")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say yes: whoever sees the run's page sees its steps."""
+        return True
+
+
+class ActionInline(NeverDeletedMixin, ActionTabularInline):
+    """What operators did to a run."""
+
+    model = RunAction
+    extra = 0
+    fields = ("verb", "step", "by", "note", "at")
+    readonly_fields = fields
+    verbose_name_plural = _("actions")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RunAction]:
+        """Return the actions with who did them."""
+        return super().get_queryset(request).select_related("by")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say yes: whoever sees the run's page sees what was done to it."""
+        return True
+
+
+class StepRunAdminMixin(StepRunTexts, NeverDeletedMixin, Mixed):
+    """What the pages of step runs do; who may see runs sees their steps."""
+
+    list_display = (
+        "step",
+        "run_id_short",
+        "shown_index",
+        "visit",
+        "attempt",
+        "status",
+        "waiting_for",
+        "created_at",
+        "duration",
+    )
+    list_filter = ("status", "waiting_for")
+    list_defer = (*_PAYLOAD_COLUMNS, "error", "traceback", "logs")
+    show_full_result_count = False
+    search_fields = ("step",)
+
+    @admin.display(description=_("run"))
+    def run_id_short(self, step_run: StepRun) -> str:
+        """Return the beginning of the run's id."""
+        return shorten_id(step_run.run_id)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields that the user may see."""
+        place = ("run", "step", "shown_index", "visit", "attempt", "current", "queue", "worker", "crashes")
+        times = ("created_at", "started_at", "finished_at", "duration", "due_at", "lease_until")
+        errors = ("error_type", "error", "handled", "shown_traceback", "shown_logs", "progress")
+        shown: dict[str, Any] = {"fields": (*PAYLOAD, "shown_item", "shown_event")}
+        if not is_allowed(request, SEE_PAYLOAD, None if obj is None else obj.run):
+            shown = {"fields": (), "description": HIDDEN_PAYLOAD}
+        return (
+            (None, {"fields": (*place[:5], "status", "waiting_for", *place[5:])}),
+            (_("Times"), {"fields": times}),
+            (_("Data"), shown),
+            (_("Error and logs"), {"fields": errors}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return every field of the page."""
+        return [name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the list that leaves big columns out."""
+        return LightChangeList
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Say whether the user may see step runs, or runs."""
+        run = obj.run if isinstance(obj, StepRun) else None
+        return super().has_view_permission(request, obj) or is_allowed(request, "view_run", run)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Return False: step runs are reached from their run."""
+        return False
+
+
+class StepRunAdmin(StepRunAdminMixin, ModelAdmin):
+    """Step runs on the default site."""

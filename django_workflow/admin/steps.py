@@ -1,0 +1,106 @@
+"""The steps of a draft, as rows of their workflow's page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
+from django.db import models
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
+
+from ..models import Step, Workflow
+from .drafts import PUBLISH, StepForm, StepFormSet, is_staffs
+from .json_fields import ParamsField, ReadableJSONField, WordOrJSONField
+
+if TYPE_CHECKING:
+    StackedInline = admin.StackedInline[Step, Workflow]
+else:
+    StackedInline = admin.StackedInline
+
+JSON_BOX: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
+    models.JSONField: {
+        "form_class": ReadableJSONField,
+        "widget": AdminTextareaWidget(attrs={"rows": 3}),
+        "show_hidden_initial": False,
+    }
+}
+_STEP_OPTIONS: dict[str, dict[str, Any]] = {
+    "position": {
+        "required": False,
+        "min_value": 0,
+        "initial": None,
+        "help_text": gettext_lazy(
+            "A step goes behind the one that has this number; 0: to the top, nothing: to the end."
+        ),
+    },
+    "name": {"required": False},
+    "type": {"widget": AdminTextInputWidget(attrs={"list": "workflow-step-types"})},
+    "params": {"form_class": ParamsField, "widget": AdminTextareaWidget(attrs={"rows": 6})},
+    "condition": {"widget": AdminTextareaWidget(attrs={"rows": 2})},
+    "for_each": {"widget": AdminTextareaWidget(attrs={"rows": 2})},
+    "needs": {"form_class": WordOrJSONField},
+    "on_error": {"form_class": WordOrJSONField},
+}
+_MORE = (
+    "needs",
+    "join",
+    "for_each",
+    "max_parallel",
+    "retry",
+    "timeout",
+    "on_error",
+    "next",
+    "delay",
+    "queue",
+)
+
+
+class StepInline(StackedInline):
+    """The draft's steps. Who may change the workflow may change them."""
+
+    model = Step
+    form = StepForm
+    formset = StepFormSet
+    extra = 1
+    formfield_overrides = JSON_BOX
+    fieldsets = (
+        (None, {"fields": (("position", "name", "type"), "params", "condition")}),
+        (gettext_lazy("More"), {"fields": _MORE, "classes": ("collapse",)}),
+    )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the field, with what steps need beside the admin's own choice."""
+        options = {**kwargs, **_STEP_OPTIONS.get(db_field.name, {})}
+        return super().formfield_for_dbfield(db_field, request, **options)
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """Return the class of the formset, which is told who asks and for what."""
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.request = request  # type: ignore[attr-defined]
+        formset.is_publishing = PUBLISH in request.POST  # type: ignore[attr-defined]
+        formset.is_writable = self._may_write(request, obj)  # type: ignore[attr-defined]
+        return formset
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say yes: whoever sees the workflow's page sees its steps."""
+        return True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say whether the draft may be written."""
+        return self._may_write(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say whether the draft may be written."""
+        return self._may_write(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say whether the draft may be written."""
+        return self._may_write(request, obj)
+
+    def _may_write(self, request: HttpRequest, workflow: Workflow | None) -> bool:
+        page = self.admin_site.get_model_admin(Workflow)
+        if workflow is None or workflow.pk is None:
+            return page.has_add_permission(request)
+        return is_staffs(workflow) and page.has_change_permission(request, workflow)

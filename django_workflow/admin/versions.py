@@ -1,0 +1,62 @@
+"""Published versions in the admin: to be read, never changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from ..models import WorkflowVersion
+from .allowed import is_allowed
+from .read_only import LightChangeList, NeverDeletedMixin
+from .showing import show_text, write_json
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[WorkflowVersion]
+    Mixed = ModelAdmin
+else:
+    ModelAdmin, Mixed = admin.ModelAdmin, object
+
+
+class VersionAdminMixin(NeverDeletedMixin, Mixed):
+    """What the pages of versions do; who may see the workflow sees its versions."""
+
+    list_display = ("number", "workflow", "created_at", "published_by")
+    list_select_related = ("workflow", "published_by")
+    list_defer = ("spec", "warnings", "workflow__input", "workflow__on_failure")
+    fields = ("workflow", "number", "created_at", "published_by", "shown_warnings", "shown_spec")
+    readonly_fields = fields
+
+    @admin.display(description=_("definition"))
+    def shown_spec(self, version: WorkflowVersion) -> SafeString | None:
+        """Return the definition as indented JSON."""
+        return show_text(write_json(version.spec))
+
+    @admin.display(description=_("warnings"), empty_value="–")
+    def shown_warnings(self, version: WorkflowVersion) -> SafeString | None:
+        """Return the warnings as a list."""
+        items = format_html_join("", "<li>{}</li>", ((warning,) for warning in version.warnings))
+        return format_html_join("", "<ul>{}</ul>", [(items,)]) if version.warnings else None
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the list that leaves big columns out."""
+        return LightChangeList
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say whether the user may see versions, or the workflow."""
+        workflow = None if obj is None else obj.workflow
+        return super().has_view_permission(request, obj) or any(
+            is_allowed(request, permission, workflow) for permission in ("view_workflow", "change_workflow")
+        )
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Return False: versions are reached from their workflow."""
+        return False
+
+
+class VersionAdmin(VersionAdminMixin, ModelAdmin):
+    """Versions on the default site."""

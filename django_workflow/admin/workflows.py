@@ -1,0 +1,174 @@
+"""Workflows in the admin: a draft that is saved as it stands, and published when it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..engine.publish import hand_to_staff, publish
+from ..models import Run, Step, Workflow, WorkflowVersion
+from ..registry import all_handlers
+from .allowed import is_allowed
+from .confirming import ask
+from .drafts import PUBLISH, WorkflowForm, is_staffs
+from .links import Link, list_url, row_url
+from .read_only import LightChangeList
+from .steps import JSON_BOX, StepInline
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Workflow]
+    Mixed = ModelAdmin
+else:
+    ModelAdmin, Mixed = admin.ModelAdmin, object
+
+
+class WorkflowAdminMixin(Mixed):
+    """What the pages of workflows do, for any ``ModelAdmin`` of any site."""
+
+    form = WorkflowForm
+    inlines = (StepInline,)
+    list_display = ("name", "enabled", "managed_by", "published_number", "updated_at")
+    list_filter = ("enabled", "managed_by")
+    list_select_related = ("published",)
+    list_defer = ("input", "on_failure", "published__spec", "published__warnings")
+    search_fields = ("name", "description")
+    formfield_overrides = JSON_BOX
+    fieldsets = (
+        (None, {"fields": ("name", "description", "enabled", "managed_by", "source", "published")}),
+        (gettext_lazy("Input and limits"), {"fields": ("input", "queue", "timeout", "max_visits")}),
+    )
+
+    @admin.display(description=gettext_lazy("published"), ordering="published__number", empty_value="–")
+    def published_number(self, workflow: Workflow) -> int | None:
+        """Return the number of the published version."""
+        return workflow.published.number if workflow.published else None
+
+    def has_publish_permission(self, request: HttpRequest, obj: Workflow | None = None) -> bool:
+        """Say whether the user may publish the workflow."""
+        return is_allowed(request, "publish_workflow", obj)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the list that leaves big columns out."""
+        return LightChangeList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what nobody types; of a workflow that staff do not own, all but the switch."""
+        if obj is None or is_staffs(obj):
+            return ("managed_by", "source", "published")
+        fields = flatten_fieldsets(self.get_fieldsets(request, obj))
+        return tuple(name for name in fields if name != "enabled")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the class of the form, which is told whether to publish."""
+        form = super().get_form(request, obj, change, **kwargs)
+        form.is_publishing = PUBLISH in request.POST  # type: ignore[attr-defined]
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save the workflow's own fields. Raises ``PermissionDenied`` for publishing without the
+        permission."""
+        if PUBLISH in request.POST and not (is_staffs(obj) and self.has_publish_permission(request, obj)):
+            raise PermissionDenied
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the steps, then publish where that was asked for."""
+        super().save_related(request, form, formsets, change)
+        if PUBLISH in request.POST:
+            form.published = self._publish(request, form.instance)
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        """Return what the history says, a new version included."""
+        message: Any = super().construct_change_message(request, form, formsets, add)
+        if form.published is not None:
+            name = str(WorkflowVersion._meta.verbose_name)
+            message.append({"added": {"name": name, "object": str(form.published)}})
+        return message
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Return the page, with the ways on from it."""
+        workflow = context["original"]
+        is_ours = workflow is None or is_staffs(workflow)
+        may_write = workflow is None or self.has_change_permission(request, workflow)
+        context["handlers"] = all_handlers()
+        context["may_publish"] = is_ours and may_write and self.has_publish_permission(request, workflow)
+        context["links"] = [] if workflow is None else list(self._links(request, workflow))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what goes with the workflows: steps and versions are parts of them, no permission asked.
+
+        What protects them comes first: their runs are not to be deleted, whoever may.
+        """
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        parts = {str(model._meta.verbose_name) for model in (Step, WorkflowVersion)}
+        others = set() if protected else {name for name in lacking if str(name) not in parts}
+        return deleted, counts, others, protected
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses of the pages, *Edit here* among them."""
+        view = self.admin_site.admin_view(self.edit_here_view)
+        own = path("<path:object_id>/edit-here/", view, name="django_workflow_workflow_edit_here")
+        return [own, *super().get_urls()]
+
+    def edit_here_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then hand a workflow that a file or code owns to staff."""
+        workflow = self.get_object(request, unquote(object_id))
+        if not self.has_change_permission(request, workflow):
+            raise PermissionDenied
+        if workflow is None:
+            raise Http404
+        page = row_url(self.admin_site, workflow)
+        if is_staffs(workflow):
+            self.message_user(request, _("Staff own this workflow already."))
+            return HttpResponseRedirect(page)
+        if request.method != "POST":
+            text = _("Staff will own this workflow: its file, or define(), changes it no more.")
+            return ask(request, self, _("Edit here"), text, rows=[workflow], back=page, has_note=False)
+        hand_to_staff(workflow, using=workflow._state.db or "default")
+        self.log_change(request, workflow, _("Handed to staff."))
+        self.message_user(request, _("This workflow is now edited here."), messages.SUCCESS)
+        return HttpResponseRedirect(page)
+
+    def _publish(self, request: HttpRequest, workflow: Workflow) -> WorkflowVersion | None:
+        before = workflow.published_id
+        version = publish(
+            workflow,
+            using=workflow._state.db or "default",
+            by=request.user if request.user.is_authenticated else None,
+        )
+        is_new = version.pk != before
+        text = _("Published as version %s.") if is_new else _("Nothing to publish: version %s is the same.")
+        self.message_user(request, text % version.number, messages.SUCCESS if is_new else messages.INFO)
+        for warning in version.warnings:
+            self.message_user(request, _("Warning: %s") % warning, messages.WARNING)
+        return version if is_new else None
+
+    def _links(self, request: HttpRequest, workflow: Workflow) -> Iterable[Link]:
+        filters = {"workflow__id__exact": workflow.pk}
+        if not is_staffs(workflow) and self.has_change_permission(request, workflow):
+            url = row_url(self.admin_site, workflow, "edit_here")
+            yield Link(url=url, label=gettext_lazy("Edit here"))
+        if self.admin_site.is_registered(WorkflowVersion):
+            url = list_url(self.admin_site, WorkflowVersion, **filters)
+            yield Link(url=url, label=gettext_lazy("Versions"))
+        if self.admin_site.is_registered(Run) and self.admin_site.get_model_admin(Run).has_view_permission(
+            request
+        ):
+            yield Link(url=list_url(self.admin_site, Run, **filters), label=gettext_lazy("Runs"))
+
+
+class WorkflowAdmin(WorkflowAdminMixin, ModelAdmin):
+    """Workflows on the default site."""

@@ -1,0 +1,48 @@
+"""Recordings that a deadlock or a long lock undid are repeated (ENGINE.md rules 3, 7, 19)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from .claim import Claim
+from .moves import Erred
+from .record import record
+from .report import Report, report_error
+
+Outcome = TypeVar("Outcome")
+
+
+def record_safely(claim: Claim, report: Report, *, keep: bool) -> Claim | None:
+    """Record ``report``.
+
+    What the database refuses because of its content is recorded as the step's failure.
+    """
+    try:
+        return repeat(partial(record, claim, report, keep=keep), claim.using)
+    except (OperationalError, InterfaceError):
+        raise
+    except DatabaseError as error:
+        if isinstance(report.result, Erred):
+            raise
+        return record(claim, report_error(error, report.params), keep=keep)
+
+
+def repeat(act: Callable[[], Outcome], using: str) -> Outcome:
+    """Call ``act``, a whole transaction, again when it met a deadlock or a lock that took too long.
+
+    Three times.
+    """
+    for left in reversed(range(4)):
+        try:
+            return act()
+        except OperationalError:
+            if not left or not connections[using].is_usable():
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    raise AssertionError

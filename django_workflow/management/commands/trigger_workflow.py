@@ -1,0 +1,127 @@
+"""``manage.py trigger_workflow``: start a run, and with ``--wait`` follow it to its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+from django.db import connections, transaction
+
+from ...api import trigger
+from ...engine.create import write_alias
+from ...exceptions import WorkflowError
+from ...models import Run, Source
+from ...status import RunStatus
+from ..following import Follower
+from ..run_report import describe_end, run_as_json
+
+STDIN = "-"
+INTERRUPTED = 130
+
+
+class Command(BaseCommand):
+    """Starts a run, and ends with the exit code that says how the run stands."""
+
+    help = "Start a run of a workflow. Exits 0 done, 1 failed or cancelled, 2 bad usage, 130 interrupted."
+    # A class's attribute, so that a test may bring its own.
+    follower = Follower
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the workflow, its input, and what to show."""
+        parser.add_argument("name", help="The workflow's name.")
+        given = parser.add_mutually_exclusive_group()
+        given.add_argument(
+            "stdin", nargs="?", choices=(STDIN,), metavar=STDIN, help="Read the input from stdin."
+        )
+        given.add_argument("--input", metavar="JSON", help="The input, a JSON object.")
+        given.add_argument("--input-file", metavar="FILE", help="A file that holds the input; - is stdin.")
+        parser.add_argument(
+            "--key", help="One run per workflow and key: a second trigger finds the first run."
+        )
+        parser.add_argument(
+            "--wait", action="store_true", help="Show each step as it happens, until the run is over."
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="Print the run as JSON at the end; steps go to stderr."
+        )
+        parser.add_argument("--database", choices=tuple(connections), help="Where the workflow lives.")
+
+    def handle(self, **options: Any) -> None:
+        """Trigger, follow and show the run."""
+        values = _read_input(options)
+        using = write_alias(options["database"])
+        run: Run | None = None
+        try:
+            with self.follower(self._progress(options)) as follower:
+                # Its own transaction: the run is known here before its first step begins, after the commit.
+                with transaction.atomic(using=using):
+                    run = follower.run = _trigger(options, values, using)
+                run.refresh_from_db(using=using)
+                if options["wait"]:
+                    follower.follow(run, using)
+        except KeyboardInterrupt:
+            self.stderr.write(_tell_interrupted(run))
+            sys.exit(INTERRUPTED)
+        self._show(run, options)
+
+    def _progress(self, options: dict[str, Any]) -> OutputWrapper | None:
+        if not options["wait"]:
+            return None
+        return self.stderr if options["json"] else self.stdout
+
+    def _show(self, run: Run, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps(run_as_json(run), indent=2, ensure_ascii=False))
+        is_bad = run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
+        earlier = "" if run.was_created else f"The key {run.key!r} found an earlier run: "
+        text = f"{earlier}{describe_end(run)}"
+        if is_bad:
+            raise CommandError(text)
+        (self.stderr if options["json"] else self.stdout).write(text)
+        if not run.is_final:
+            self.stderr.write("It is not over yet: manage.py workflow_clock continues it.")
+
+
+def _tell_interrupted(run: Run | None) -> str:
+    if run is None:
+        return "Interrupted before the run began; nothing was started."
+    return (
+        f"Interrupted. Run {run.pk} goes on: manage.py workflow_clock continues it, "
+        f"manage.py show_run {run.pk} shows it."
+    )
+
+
+def _trigger(options: dict[str, Any], values: Any, using: str) -> Run:
+    try:
+        return trigger(options["name"], values, key=options["key"], using=using, source=Source.COMMAND)
+    except (WorkflowError, ValueError) as error:
+        raise CommandError(" ".join(str(error).split()), returncode=2) from error
+
+
+def _read_input(options: dict[str, Any]) -> Any:
+    """Return the JSON object that was given, in whichever way; an empty one where none was."""
+    where = STDIN if options["stdin"] else options["input_file"]
+    text = options["input"] if where is None else _read_text(where)
+    if text is None:
+        return {}
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"The input is no JSON: {error}", returncode=2) from error
+    if not isinstance(values, dict):
+        raise CommandError('The input is no JSON object, such as {"order": 1}.', returncode=2)
+    return values
+
+
+def _read_text(where: str) -> str:
+    try:
+        return _stdin().read() if where == STDIN else Path(where).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"The input cannot be read: {error}", returncode=2) from error
+
+
+def _stdin() -> TextIO:
+    return sys.stdin

@@ -1,0 +1,136 @@
+"""``manage.py demo``: a person signs up and buys, and every step is shown as it runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import timedelta
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from django_workflow import trigger
+from django_workflow.models import Run, StepRun
+from django_workflow.signals import step_finished
+
+from ...models import Contact, Order, Product
+from .prepare import ADDRESS
+
+MARKS = {"done": "✓", "failed": "✗", "skipped": "·", "cancelled": "·"}
+
+
+class Command(BaseCommand):
+    """Shows three workflows at work, through the shop's real pages."""
+
+    help = "Sign a customer up, let them buy, refill the shelf, and show every step of the workflows."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Play the scenes, then say where to look."""
+        # What is logged is shown below, in other words.
+        logging.getLogger("django_workflow").setLevel(logging.CRITICAL)
+        call_command("prepare", stdout=self.stdout)
+        mails = _list_mails()
+        client = Client(SERVER_NAME="127.0.0.1")
+        step_finished.connect(self.show_step)
+        try:
+            user = self.sign_up(client)
+            orders = [self.buy(client, "Teapot"), self.buy(client, "Desk")]
+            self.refill("Notebook")
+        finally:
+            step_finished.disconnect(self.show_step)
+        self.say_where(user, orders, sorted(_list_mails() - mails))
+
+    def sign_up(self, client: Client) -> User:
+        """Fill the sign-up form in; saving the user starts ``welcome`` in the same transaction."""
+        name = f"customer-{User.objects.count()}"
+        self.title(f"{name} signs up")
+        password = token_urlsafe()
+        account = {"username": name, "email": f"{name}@example.com"}
+        _post(client, reverse("sign_up"), {**account, "password1": password, "password2": password})
+        user = User.objects.get(username=name)
+        self.finish(Run.objects.get(workflow__name="welcome", key=f"signup-{user.pk}"))
+        return user
+
+    def buy(self, client: Client, name: str) -> Order:
+        """Press Buy; the view starts ``order-fulfilment`` in the transaction that stores the order."""
+        product = Product.objects.get(name=name)
+        self.title(f"A {name.lower()} for {product.price} is ordered")
+        page = _post(client, reverse("buy", args=[product.pk]), {"quantity": "1"})
+        order = Order.objects.get(pk=int(page.strip("/").rpartition("/")[2]))
+        self.finish(Run.objects.get(workflow__name="order-fulfilment", key=f"order-{order.pk}"))
+        return order
+
+    def refill(self, name: str) -> None:
+        """Start ``restock``, a loop, from Python."""
+        product = Product.objects.get(name=name)
+        self.title(f"The shelf of {name.lower()}s is filled: {product.stock} are there, 25 more are needed")
+        self.finish(trigger("restock", {"product": product, "enough": product.stock + 25}))
+
+    def finish(self, run: Run) -> None:
+        """Wait for the run's timers, as ``manage.py workflow_clock`` does, until it is final."""
+        while not run.is_final:
+            waiting = run.step_runs.live().filter(due_at__isnull=False).earliest("due_at")
+            pause = (waiting.due_at or timezone.now()) - timezone.now()
+            if pause > timedelta(0):
+                self.stdout.write(f"  … {waiting} is tried again in {pause.total_seconds():.1f} s")
+                time.sleep(pause.total_seconds())
+            call_command("workflow_clock", once=True, stdout=self.stdout)
+            run.refresh_from_db()
+        self.stdout.write(f"  {run.workflow.name} is {run.status}{f': {run.error}' if run.error else ''}")
+
+    def show_step(self, step_run: StepRun, **_options: Any) -> None:
+        """Print a step that has just been recorded."""
+        took = (step_run.finished_at or timezone.now()) - (step_run.started_at or timezone.now())
+        data = step_run.output or step_run.state_changes
+        said = step_run.error or (
+            "skipped" if step_run.status == "skipped" else json.dumps(data) if data else ""
+        )
+        milliseconds = max(took, timedelta(0)) / timedelta(milliseconds=1)
+        self.stdout.write(f"  {MARKS[step_run.status]} {step_run!s:<9} {milliseconds:5.0f} ms  {_cut(said)}")
+
+    def say_where(self, user: User, orders: list[Order], mails: list[Path]) -> None:
+        """Print where what the workflows did can be seen."""
+        self.title("Where things are")
+        for mail in mails:
+            self.stdout.write(f"  mail     {mail}")
+        contact = Contact.objects.get(email=user.email)
+        self.stdout.write(f"  contact  {ADDRESS}{reverse('admin:shop_contact_change', args=[contact.pk])}")
+        for order in orders:
+            page = reverse("admin:shop_order_change", args=[order.pk])
+            self.stdout.write(
+                f"  {order!s:<8} {ADDRESS}{page} (it is {Order.objects.get(pk=order.pk).status})"
+            )
+        keys = [f"signup-{user.pk}", *(f"order-{order.pk}" for order in orders)]
+        for run in Run.objects.filter(key__in=keys).select_related("workflow").order_by("pk"):
+            page = reverse("admin:django_workflow_run_change", args=[run.pk])
+            self.stdout.write(f"  run      {ADDRESS}{page} ({run.workflow.name}, {run.status})")
+
+    def title(self, text: str) -> None:
+        """Begin a scene."""
+        self.stdout.write("")
+        self.stdout.write(self.style.MIGRATE_HEADING(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _list_mails() -> set[Path]:
+    return set(Path(settings.MAIL_FOLDER).glob("*"))
+
+
+def _post(client: Client, page: str, fields: dict[str, str]) -> str:
+    """Send a form, as a browser does; return where the answer leads."""
+    answer = client.post(page, fields)
+    if answer.status_code != 302:
+        raise CommandError(f"{page} answered {answer.status_code}: {answer.content[:2000].decode()}")
+    return str(answer["Location"])

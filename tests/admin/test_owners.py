@@ -1,0 +1,150 @@
+"""Who may write a workflow in the admin, and which steps."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from django_workflow import define
+from django_workflow.models import ManagedBy, Workflow
+
+from .conftest import Login, MakeRun
+from .step_types import change_url, errors_of, form_data
+
+pytestmark = pytest.mark.django_db
+
+STEP = {"name": "only", "type": "admintest.echo", "with": {"value": 1}}
+
+
+@pytest.fixture
+def owned_by_code() -> Workflow:
+    return define("shop", steps=[STEP])
+
+
+def test_a_workflow_of_code_is_shown_and_its_draft_cannot_be_written(
+    editor: Client, owned_by_code: Workflow
+) -> None:
+    page = editor.get(change_url(owned_by_code))
+    assert "admintest.echo" in page.text
+    assert "Save and publish" not in page.text
+    data = form_data(owned_by_code, {"at": 0, "type": "mail.send"}, {"type": "mail.send"}, description="new")
+    before = owned_by_code.as_definition()
+    editor.post(change_url(owned_by_code), data)
+    assert Workflow.objects.get().as_definition() == before
+
+
+def test_the_switch_of_a_workflow_of_code_is_staffs(editor: Client, owned_by_code: Workflow) -> None:
+    data = form_data(owned_by_code)
+    del data["enabled"]
+    assert editor.post(change_url(owned_by_code), data).status_code == 302
+    workflow = Workflow.objects.get()
+    assert not workflow.enabled
+    assert workflow.as_definition() == owned_by_code.as_definition()
+
+
+def test_publishing_a_workflow_of_code_is_refused(editor: Client, owned_by_code: Workflow) -> None:
+    response = editor.post(change_url(owned_by_code), form_data(owned_by_code, _publish="1"))
+    assert response.status_code == 403
+
+
+def test_edit_here_asks_and_then_hands_the_workflow_to_staff(editor: Client, owned_by_code: Workflow) -> None:
+    url = change_url(owned_by_code, "edit-here")
+    assert url in editor.get(change_url(owned_by_code)).text
+    assert "Staff will own" in editor.get(url).text
+    assert Workflow.objects.get().managed_by == ManagedBy.CODE
+    editor.post(url)
+    assert Workflow.objects.get().managed_by == ManagedBy.STAFF
+    page = editor.get(change_url(owned_by_code)).text
+    assert url not in page
+    assert "Save and publish" in page
+    define("shop", steps=[{**STEP, "with": {"value": 2}}])
+    assert Workflow.objects.get().steps.get().params == {"value": 1}
+
+
+def test_edit_here_needs_the_permission_to_change(login: Login, owned_by_code: Workflow) -> None:
+    client = login("view_workflow")
+    url = change_url(owned_by_code, "edit-here")
+    assert url not in client.get(change_url(owned_by_code)).text
+    assert client.get(url).status_code == 403
+    assert client.post(url).status_code == 403
+    assert Workflow.objects.get().managed_by == ManagedBy.CODE
+
+
+def test_who_may_only_view_a_draft_sees_it_and_writes_nothing(login: Login, draft: Workflow) -> None:
+    client = login("view_workflow")
+    page = client.get(change_url(draft))
+    assert "total &gt; 1" in page.text
+    assert "_publish" not in page.text
+    assert "_save" not in page.text
+    assert client.post(change_url(draft), form_data(draft, {"type": "mail.send"})).status_code == 403
+    assert draft.steps.count() == 2
+
+
+def test_publishing_needs_its_own_permission(login: Login, draft: Workflow) -> None:
+    client = login("change_workflow", "view_workflow")
+    assert "Save and publish" not in client.get(change_url(draft)).text
+    data = form_data(draft, {"at": 1, "condition": "", "name": "renamed"}, _publish="1")
+    assert client.post(change_url(draft), data).status_code == 403
+    assert Workflow.objects.get().published is None
+    assert draft.steps.last().name == "second"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "admintest.note"},
+        {"at": 1, "type": "admintest.note"},
+        {"at": 0, "params": '{"text": "other"}'},
+        {"at": 0, "type": "admintest.echo"},
+        {"at": 0, "position": "2"},
+    ],
+)
+def test_a_step_type_with_a_permission_is_only_for_who_has_it(
+    login: Login, draft: Workflow, change: dict[str, str]
+) -> None:
+    draft.steps.filter(name="first").update(type="admintest.note", params={"text": "one"})
+    client = login("change_workflow", "view_workflow")
+    data = form_data(draft, dict(change))
+    [(field, [text])] = errors_of(client, change_url(draft), data).items()
+    assert field == f"steps-{change.get('at', 2)}-type"
+    assert "testapp.add_note" in text
+
+
+def test_who_has_the_permission_of_a_type_may_add_it(login: Login, draft: Workflow) -> None:
+    client = login("change_workflow", "view_workflow", "testapp.add_note")
+    client.post(change_url(draft), form_data(draft, {"type": "admintest.note"}))
+    assert draft.steps.last().type == "admintest.note"
+
+
+def test_other_steps_may_be_changed_beside_a_restricted_one(login: Login, draft: Workflow) -> None:
+    draft.steps.filter(name="first").update(type="admintest.note", params={"text": "one"})
+    client = login("change_workflow", "view_workflow")
+    client.post(change_url(draft), form_data(draft, {"at": 1, "condition": "total > 2"}))
+    assert draft.steps.last().condition == "total > 2"
+
+
+def test_a_workflow_with_runs_cannot_be_deleted(editor: Client, make_run: MakeRun) -> None:
+    run = make_run(STEP)
+    page = editor.get(change_url(run.workflow, "delete"))
+    assert "protected" in page.text
+    editor.post(change_url(run.workflow, "delete"), {"post": "yes"})
+    assert Workflow.objects.exists()
+
+
+def test_a_workflow_without_runs_is_deleted_with_its_steps_and_versions(
+    editor: Client, owned_by_code: Workflow
+) -> None:
+    editor.post(change_url(owned_by_code, "delete"), {"post": "yes"})
+    assert not Workflow.objects.exists()
+
+
+def test_versions_are_listed_and_read_only(editor: Client, owned_by_code: Workflow) -> None:
+    version = owned_by_code.published
+    list_url = f"/admin/django_workflow/workflowversion/?workflow__id__exact={owned_by_code.pk}"
+    assert list_url in editor.get(change_url(owned_by_code)).text
+    assert change_url(version) in editor.get(list_url).text
+    page = editor.get(change_url(version))
+    assert "&quot;type&quot;: &quot;admintest.echo&quot;" in page.text
+    assert editor.post(change_url(version), {"number": 7}).status_code == 403
+    assert editor.get("/admin/django_workflow/workflowversion/add/").status_code == 403
+    assert editor.get(change_url(version, "delete")).status_code == 403

@@ -1,0 +1,57 @@
+"""The example project: its own tests pass, and the demo shows what it promises, again and again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.one_database
+
+
+def run_manage(folder: Path, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "manage.py", *arguments],
+        cwd=ROOT,
+        env={**environment, "EXAMPLE_VAR": str(folder), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_its_own_tests_pass(tmp_path: Path) -> None:
+    assert re.search(r"Ran \d\d tests", run_manage(tmp_path, "test", "example_project"))
+
+
+def test_its_migrations_and_checks_are_in_order(tmp_path: Path) -> None:
+    assert "No changes" in run_manage(tmp_path, "makemigrations", "--check", "--dry-run")
+    assert "no issues" in run_manage(tmp_path, "check")
+
+
+def test_the_demo_shows_every_step_and_where_things_are(tmp_path: Path) -> None:
+    first, second = (run_manage(tmp_path, "demo") for _ in range(2))
+    for shown in (first, second):
+        assert re.search(r"✓ greet .* ms  .*\"sent\": 1", shown)
+        assert re.search(r"✗ charge .* no answer from the payment provider\n  … charge is tried again", shown)
+        assert re.search(r"✓ charge .*\n  ✓ gift", shown)
+        assert "order-fulfilment is failed: the card is not good for 640.00" in shown
+        assert shown.count("✓ deliver") == 3
+    mail = Path(re.findall(r"mail +(\S+)", first)[0])
+    assert b"customer-1@example.com" in mail.read_bytes()
+    assert re.search(r"contact +http://127.0.0.1:8000/admin/shop/contact/\d+/change/", first)
+    assert (
+        len(re.findall(r"run +http://127.0.0.1:8000/admin/django_workflow/run/[-0-9a-f]+/change/", first))
+        == 3
+    )
+    assert "customer-2 signs up" in second
+    assert "user demo, password demo" in first
