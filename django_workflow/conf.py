@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -40,14 +41,26 @@ _cached: tuple[object, Settings] | None = None
 
 
 def get_settings() -> Settings:
-    """Return the settings as they are now. Unknown keys are left to the system check, which names them."""
+    """Return the settings as they are now.
+
+    What is unknown or of the wrong kind is left at its default here, and named by a system check.
+    """
     global _cached
     raw = getattr(settings, "DJANGO_WORKFLOW", None) or _EMPTY
     if _cached is not None and _cached[0] is raw:
         return _cached[1]
-    values = {name: _convert(name, value) for name, value in raw.items() if name in NAMES}
-    _cached = (raw, Settings(**values))
+    given = raw if isinstance(raw, Mapping) else _EMPTY
+    _cached = (raw, Settings(**dict(_readable(given))))
     return _cached[1]
+
+
+def _readable(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in given.items():
+        if name in NAMES:
+            try:
+                yield name, _convert(name, value)
+            except (TypeError, ValueError):
+                continue
 
 
 def _convert(name: str, value: Any) -> Any:

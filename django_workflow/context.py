@@ -127,7 +127,7 @@ class StepContext:
             self.lines.append(clean_text(" ".join(str(part) for part in parts), MAX_LOG_LINE))
 
     def progress(self, done: float, total: float) -> None:
-        """Say how far the step is: ``done`` of ``total``. Raises ``ValueError`` for what is no finite number."""
+        """Say how far the step is: ``done`` of ``total``. Raises ``ValueError`` for no finite number."""
         pair = (float(done), float(total))
         if not all(math.isfinite(number) for number in pair):
             raise ValueError(f"progress({done!r}, {total!r}): two finite numbers are needed")

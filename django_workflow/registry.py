@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypeVar
 
 from django import forms
@@ -47,6 +48,8 @@ class Handler:
 
     def __post_init__(self) -> None:
         self.is_async = inspect.iscoroutinefunction(self.function)
+        self.label = self.label or self.type
+        self.help_text = self.help_text or _first_line(self.function)
 
     @property
     def signature(self) -> Signature:
@@ -99,27 +102,27 @@ def step(
     another function has the type.
     """
 
-    def register(function: Function) -> Function:
-        _add(
-            Handler(
-                type=type,
-                function=function,
-                retry=_policies(retry),
-                timeout=None if timeout is None else parse_duration(timeout),
-                queue=queue,
-                atomic=atomic,
-                idempotent=idempotent,
-                rerun_after_crash=rerun_after_crash,
-                form=form,
-                label=label or type,
-                help_text=help_text or _first_line(function),
-                aliases=tuple(aliases),
-                permission=permission,
-            )
-        )
-        return function
+    make = partial(
+        Handler,
+        type=type,
+        retry=_policies(retry),
+        timeout=None if timeout is None else parse_duration(timeout),
+        queue=queue,
+        atomic=atomic,
+        idempotent=idempotent,
+        rerun_after_crash=rerun_after_crash,
+        form=form,
+        label=label,
+        help_text=help_text,
+        aliases=tuple(aliases),
+        permission=permission,
+    )
+    return partial(_register, make)
 
-    return register
+
+def _register(make: Callable[..., Handler], function: Function) -> Function:
+    _add(make(function=function))
+    return function
 
 
 def get_handler(type: str) -> Handler | None:

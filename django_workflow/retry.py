@@ -11,6 +11,11 @@ from .durations import format_duration, parse_duration
 
 MAX_ATTEMPTS = 10_000
 
+# What may be given; the policy itself holds a timedelta and a tuple of names.
+Duration = timedelta | str | float
+ErrorClass = str | type[BaseException]
+Errors = ErrorClass | Sequence[ErrorClass]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
@@ -24,11 +29,11 @@ class Retry:
     """
 
     attempts: int = 3
-    delay: timedelta = timedelta(seconds=1)
+    delay: Duration = timedelta(seconds=1)
     backoff: float = 2.0
-    max_delay: timedelta = timedelta(hours=1)
+    max_delay: Duration = timedelta(hours=1)
     jitter: float = 0.0
-    errors: tuple[str, ...] = ()
+    errors: Errors = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "delay", parse_duration(self.delay))
@@ -43,14 +48,19 @@ class Retry:
         if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter is {self.jitter!r}: a share from 0 to 1 is needed")
 
+    @property
+    def error_names(self) -> frozenset[str]:
+        """The names of the errors the policy is for; empty where it is for every error."""
+        return frozenset(_error_name(error) for error in _listed(self.errors))
+
     def wait(self, attempt: int, roll: float) -> timedelta:
         """Return how long to wait after ``attempt`` (from 1) has failed.
 
         ``roll`` is a random number from 0 to 1.
         """
-        longest = self.max_delay.total_seconds()
+        longest = parse_duration(self.max_delay).total_seconds()
         try:
-            seconds = min(self.delay.total_seconds() * self.backoff ** (attempt - 1), longest)
+            seconds = min(parse_duration(self.delay).total_seconds() * self.backoff ** (attempt - 1), longest)
         except OverflowError:
             seconds = longest
         return timedelta(seconds=seconds * (1 + self.jitter * roll))
@@ -80,7 +90,7 @@ def retry_to_json(retry: Retry) -> dict[str, Any]:
 def choose_policy(policies: Sequence[Retry], names: Iterable[str]) -> Retry | None:
     """Return the first policy that matches an error with these class ``names`` (its own and its bases')."""
     known = set(names)
-    return next((policy for policy in policies if not policy.errors or known & set(policy.errors)), None)
+    return next((policy for policy in policies if not policy.errors or known & policy.error_names), None)
 
 
 def error_names(error: BaseException | type[BaseException]) -> tuple[str, ...]:

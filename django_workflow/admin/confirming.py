@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Text = str | _StrPromise
 
 CONFIRMED = "confirmed"
+MOST_CHARACTERS = 2000
 TEMPLATE = "admin/django_workflow/confirm.html"
 
 
@@ -27,14 +28,17 @@ class NoteForm(forms.Form):
     """Why it is done."""
 
     note = forms.CharField(
-        label=_("Note"), required=False, max_length=2000, widget=AdminTextareaWidget(attrs={"rows": 3})
+        label=_("Note"),
+        required=False,
+        max_length=MOST_CHARACTERS,
+        widget=AdminTextareaWidget(attrs={"rows": 3}),
     )
 
 
 def read_note(request: HttpRequest) -> str:
     """Return the note that came with a confirmation, cut to its limit."""
-    form = NoteForm(request.POST)
-    return str(form.cleaned_data["note"]) if form.is_valid() else request.POST.get("note", "")[:2000]
+    # PostgreSQL takes no NUL in a text.
+    return request.POST.get("note", "").replace("\0", "").strip()[:MOST_CHARACTERS]
 
 
 def ask(

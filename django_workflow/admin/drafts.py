@@ -63,6 +63,9 @@ class StepForm(StepModelForm):
         position = self.cleaned_data.get("position")
         return inf if position is None else position, self.is_new or "position" in self.changed_data
 
+    def validate_constraints(self) -> None:
+        """Leave it to the formset: the stored rows may be about to give their names away."""
+
     @property
     def is_new(self) -> bool:
         """Whether the step is not stored yet."""
@@ -122,16 +125,25 @@ class StepFormSet(InlineFormSet):
 
     def _free_names(self) -> None:
         # Two steps may swap their names, which no order of single updates could do past the constraint.
-        shown = [form.instance.pk for form in self.initial_forms if form.instance.pk is not None]
-        steps = Step.objects.using(self.instance._state.db).filter(pk__in=shown)
+        steps = Step.objects.using(self.instance._state.db).filter(pk__in=self._shown_keys())
         steps.update(name=Concat(Value("~"), Cast(F("pk"), CharField())))
 
+    def _shown_keys(self) -> list[int]:
+        return [form.instance.pk for form in self.initial_forms if form.instance.pk is not None]
+
     def _refuse_double_names(self, kept: list[StepForm]) -> None:
-        names: set[str] = set()
+        names = self._names_added_meanwhile()
         for form in kept:
             if form.instance.name in names:
                 form.add_error("name", _("Another step has this name; names are unique in a workflow."))
             names.add(form.instance.name)
+
+    def _names_added_meanwhile(self) -> set[str]:
+        """Return the names of the steps that somebody else has saved since this form was shown."""
+        if self.instance.pk is None:
+            return set()
+        steps = Step.objects.using(self.instance._state.db).filter(workflow=self.instance)
+        return set(steps.exclude(pk__in=self._shown_keys()).values_list("name", flat=True))
 
     def _refuse_types(self, kept: list[StepForm]) -> None:
         for form in kept:

@@ -9,9 +9,8 @@ from django import forms
 
 from ..definition.reading import STEP_KEYS, read_definition
 from ..definition.spec import Problem
-from ..definition.validate import check_definition
+from ..engine.publish import check_definition
 from ..models import Step
-from ..registry import get_handler
 
 WORKFLOW_FIELDS = ("name", "description", "input", "queue", "timeout", "on_failure", "max_visits")
 
@@ -49,5 +48,5 @@ def add_problem(form: forms.BaseForm, problem: Problem, told: Iterable[str]) -> 
 def _check(values: Mapping[str, Any], steps: Iterable[Step]) -> list[Problem]:
     given = {key: values[key] for key in WORKFLOW_FIELDS if values.get(key) not in ("", None)}
     data = {**given, "steps": [step.as_definition() for step in steps]}
-    _, problems = check_definition(data, get_handler)
+    _, problems = check_definition(data)
     return [problem for problem in problems if problem.level == "error"]

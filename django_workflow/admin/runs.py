@@ -11,14 +11,13 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Run, RunAction, StepRun, Workflow
 from .allowed import is_allowed
 from .links import Link, list_url, row_url
 from .read_only import LightChangeList, ReadOnlyMixin
-from .showing import shorten_id, show_duration, show_json
+from .showing import NOTHING, shorten_id, show_duration, show_json
 from .step_runs import HIDDEN_PAYLOAD, SEE_PAYLOAD, ActionInline, StepRunInline
 from .verbs import CANCEL, RETRY, VERBS, apply_to_list, apply_to_page
 
@@ -62,28 +61,28 @@ class RunAdminMixin(ReadOnlyMixin, Mixed):
         """Return the beginning of the id."""
         return shorten_id(run.pk)
 
-    @admin.display(description=_("duration"), empty_value="–")
-    def duration(self, run: Run) -> str | None:
+    @admin.display(description=_("duration"))
+    def duration(self, run: Run) -> str:
         """Return how long the run took, or has taken by now."""
         return show_duration(run.started_at, run.finished_at or timezone.now())
 
-    @admin.display(description=_("about"), empty_value="–")
-    def about(self, run: Run) -> str | None:
+    @admin.display(description=_("about"))
+    def about(self, run: Run) -> str:
         """Return the row the run is about, by its model and key."""
-        return f"{run.subject_type} {run.subject_id}" if run.subject_type else None
+        return f"{run.subject_type} {run.subject_id}" if run.subject_type else NOTHING
 
-    @admin.display(description=_("input"), empty_value="–")
-    def shown_input(self, run: Run) -> SafeString | None:
+    @admin.display(description=_("input"))
+    def shown_input(self, run: Run) -> str:
         """Return what the run was triggered with."""
         return show_json(run.input)
 
-    @admin.display(description=_("state"), empty_value="–")
-    def shown_state(self, run: Run) -> SafeString | None:
+    @admin.display(description=_("state"))
+    def shown_state(self, run: Run) -> str:
         """Return the shared data of the run."""
         return show_json(run.state)
 
-    @admin.display(description=_("output"), empty_value="–")
-    def shown_output(self, run: Run) -> SafeString | None:
+    @admin.display(description=_("output"))
+    def shown_output(self, run: Run) -> str:
         """Return the run's output."""
         return show_json(run.output)
 

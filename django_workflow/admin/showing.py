@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from ..conf import get_settings
 
 HIDDEN = "********"
+NOTHING = "–"
 
 
 def hide(value: Any) -> Any:
@@ -25,17 +25,16 @@ def write_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def show_json(value: Any, limit: int | None = None) -> SafeString | None:
-    """Return ``value`` as HTML, hidden parts starred, cut to ``limit`` characters; None where there is
-    nothing to show."""
-    return None if value is None else show_text(write_json(hide(value)), limit)
+def show_json(value: Any, limit: int | None = None) -> str:
+    """Return ``value`` as HTML, hidden parts starred, cut to ``limit`` characters; a dash for None."""
+    return NOTHING if value is None else show_text(write_json(hide(value)), limit)
 
 
-def show_text(text: str, limit: int | None = None) -> SafeString | None:
-    """Return preformatted ``text`` as HTML, cut to ``limit`` characters; None where it is empty."""
+def show_text(text: str, limit: int | None = None) -> str:
+    """Return preformatted ``text`` as HTML, cut to ``limit`` characters; a dash for none."""
     if limit is not None and len(text) > limit:
         text = f"{text[:limit]}…"
-    return format_html("<pre>{}</pre>", text) if text else None
+    return format_html("<pre>{}</pre>", text) if text else NOTHING
 
 
 def shorten_id(id: UUID) -> str:
@@ -43,10 +42,10 @@ def shorten_id(id: UUID) -> str:
     return str(id)[:13]
 
 
-def show_duration(start: datetime | None, end: datetime | None) -> str | None:
+def show_duration(start: datetime | None, end: datetime | None) -> str:
     """Return how long it took from ``start`` to ``end``, to the millisecond when that was under a minute."""
     if start is None or end is None:
-        return None
+        return NOTHING
     seconds = (end - start).total_seconds()
     return f"{seconds:.3f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 

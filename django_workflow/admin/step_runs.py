@@ -8,13 +8,12 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Run, RunAction, StepRun
 from .allowed import is_allowed
 from .read_only import LightChangeList, NeverDeletedMixin
-from .showing import shorten_id, show_duration, show_json, show_text
+from .showing import NOTHING, shorten_id, show_duration, show_json, show_text
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[StepRun]
@@ -45,48 +44,48 @@ class StepRunTexts:
 
     limit: int | None = None
 
-    @admin.display(description=_("item"), empty_value="–")
-    def shown_index(self, step_run: StepRun) -> int | None:
-        """Return the number of the item; None for the step itself."""
-        return step_run.index if step_run.index >= 0 else None
+    @admin.display(description=_("item"))
+    def shown_index(self, step_run: StepRun) -> str:
+        """Return the number of the item; a dash for the step itself."""
+        return str(step_run.index) if step_run.index >= 0 else NOTHING
 
-    @admin.display(description=_("params"), empty_value="–")
-    def shown_params(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("params"))
+    def shown_params(self, step_run: StepRun) -> str:
         """Return the params the handler was called with."""
         return show_json(step_run.params, self.limit)
 
-    @admin.display(description=_("output"), empty_value="–")
-    def shown_output(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("output"))
+    def shown_output(self, step_run: StepRun) -> str:
         """Return what the handler returned."""
         return show_json(step_run.output, self.limit)
 
-    @admin.display(description=_("state changes"), empty_value="–")
-    def shown_state_changes(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("state changes"))
+    def shown_state_changes(self, step_run: StepRun) -> str:
         """Return the keys of the state that the step wrote."""
         return show_json(step_run.state_changes or None, self.limit)
 
-    @admin.display(description=_("item's value"), empty_value="–")
-    def shown_item(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("item's value"))
+    def shown_item(self, step_run: StepRun) -> str:
         """Return the item of ``for_each``."""
         return show_json(step_run.item, self.limit)
 
-    @admin.display(description=_("event"), empty_value="–")
-    def shown_event(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("event"))
+    def shown_event(self, step_run: StepRun) -> str:
         """Return what woke the handler."""
         return show_json(step_run.event, self.limit)
 
-    @admin.display(description=_("traceback"), empty_value="–")
-    def shown_traceback(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("traceback"))
+    def shown_traceback(self, step_run: StepRun) -> str:
         """Return the traceback as it was."""
         return show_text(step_run.traceback, self.limit)
 
-    @admin.display(description=_("logs"), empty_value="–")
-    def shown_logs(self, step_run: StepRun) -> SafeString | None:
+    @admin.display(description=_("logs"))
+    def shown_logs(self, step_run: StepRun) -> str:
         """Return the lines the handler logged."""
         return show_text("\n".join(map(str, step_run.logs or ())), self.limit)
 
-    @admin.display(description=_("duration"), empty_value="–")
-    def duration(self, step_run: StepRun) -> str | None:
+    @admin.display(description=_("duration"))
+    def duration(self, step_run: StepRun) -> str:
         """Return how long the attempt took."""
         return show_duration(step_run.started_at, step_run.finished_at)
 

@@ -100,7 +100,7 @@ class StepInline(StackedInline):
         return self._may_write(request, obj)
 
     def _may_write(self, request: HttpRequest, workflow: Workflow | None) -> bool:
-        page = self.admin_site.get_model_admin(Workflow)
+        page = self.admin_site.get_model_admin(self.parent_model)
         if workflow is None or workflow.pk is None:
             return page.has_add_permission(request)
         return is_staffs(workflow) and page.has_change_permission(request, workflow)

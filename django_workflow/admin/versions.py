@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..models import WorkflowVersion
 from .allowed import is_allowed
 from .read_only import LightChangeList, NeverDeletedMixin
-from .showing import show_text, write_json
+from .showing import NOTHING, show_text, write_json
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[WorkflowVersion]
@@ -32,15 +31,15 @@ class VersionAdminMixin(NeverDeletedMixin, Mixed):
     readonly_fields = fields
 
     @admin.display(description=_("definition"))
-    def shown_spec(self, version: WorkflowVersion) -> SafeString | None:
+    def shown_spec(self, version: WorkflowVersion) -> str:
         """Return the definition as indented JSON."""
         return show_text(write_json(version.spec))
 
-    @admin.display(description=_("warnings"), empty_value="–")
-    def shown_warnings(self, version: WorkflowVersion) -> SafeString | None:
+    @admin.display(description=_("warnings"))
+    def shown_warnings(self, version: WorkflowVersion) -> str:
         """Return the warnings as a list."""
         items = format_html_join("", "<li>{}</li>", ((warning,) for warning in version.warnings))
-        return format_html_join("", "<ul>{}</ul>", [(items,)]) if version.warnings else None
+        return format_html_join("", "<ul>{}</ul>", [(items,)]) if version.warnings else NOTHING
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out."""

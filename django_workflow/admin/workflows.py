@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
@@ -21,6 +22,7 @@ from .confirming import ask
 from .drafts import PUBLISH, WorkflowForm, is_staffs
 from .links import Link, list_url, row_url
 from .read_only import LightChangeList
+from .showing import NOTHING
 from .steps import JSON_BOX, StepInline
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     Mixed = ModelAdmin
 else:
     ModelAdmin, Mixed = admin.ModelAdmin, object
+
+
+# The workflow's own, the management form's, the token and the button.
+FIELDS_BESIDE_STEPS = 20
 
 
 class WorkflowAdminMixin(Mixed):
@@ -46,10 +52,10 @@ class WorkflowAdminMixin(Mixed):
         (gettext_lazy("Input and limits"), {"fields": ("input", "queue", "timeout", "max_visits")}),
     )
 
-    @admin.display(description=gettext_lazy("published"), ordering="published__number", empty_value="–")
-    def published_number(self, workflow: Workflow) -> int | None:
-        """Return the number of the published version."""
-        return workflow.published.number if workflow.published else None
+    @admin.display(description=gettext_lazy("published"), ordering="published__number")
+    def published_number(self, workflow: Workflow) -> int | str:
+        """Return the number of the published version; a dash without one."""
+        return workflow.published.number if workflow.published else NOTHING
 
     def has_publish_permission(self, request: HttpRequest, obj: Workflow | None = None) -> bool:
         """Say whether the user may publish the workflow."""
@@ -104,6 +110,8 @@ class WorkflowAdminMixin(Mixed):
         may_write = workflow is None or self.has_change_permission(request, workflow)
         context["handlers"] = all_handlers()
         context["may_publish"] = is_ours and may_write and self.has_publish_permission(request, workflow)
+        if request.method == "GET" and is_ours and may_write:
+            self._warn_of_size(request, context["inline_admin_formsets"])
         context["links"] = [] if workflow is None else list(self._links(request, workflow))
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -155,6 +163,17 @@ class WorkflowAdminMixin(Mixed):
         for warning in version.warnings:
             self.message_user(request, _("Warning: %s") % warning, messages.WARNING)
         return version if is_new else None
+
+    def _warn_of_size(self, request: HttpRequest, formsets: Iterable[Any]) -> None:
+        # Django answers a form of more fields by a bare 400, and what was typed is lost.
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        count = sum(len(form.fields) for each in formsets for form in each.formset.forms)
+        if most is not None and count + FIELDS_BESIDE_STEPS > most:
+            text = _(
+                "This workflow has too many steps to be saved here: its form has %(count)s fields, and "
+                "DATA_UPLOAD_MAX_NUMBER_FIELDS allows %(most)s. Raise that setting first."
+            )
+            self.message_user(request, text % {"count": count, "most": most}, messages.WARNING)
 
     def _links(self, request: HttpRequest, workflow: Workflow) -> Iterable[Link]:
         filters = {"workflow__id__exact": workflow.pk}

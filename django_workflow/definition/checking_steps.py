@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from difflib import get_close_matches
 
+from ..durations import parse_duration
 from .expressions import is_expression
 from .outline import END, LATER, Outline
 from .spec import JUMP, RESERVED_NAMES, RESERVED_STATE, Problem, StepSpec
@@ -108,7 +109,7 @@ def _check_fields(step: StepSpec) -> Iterator[Problem]:
 def _check_retry(step: StepSpec) -> Iterator[Problem]:
     policies = step.retry or ()
     for number, policy in enumerate(policies, start=1):
-        if policy.delay > policy.max_delay:
+        if parse_duration(policy.delay) > parse_duration(policy.max_delay):
             text = f"delay {policy.delay} is cut to max_delay {policy.max_delay}; raise it to wait longer"
             yield Problem(text, step.name, "retry", "warning")
         if not policy.errors and number < len(policies):

@@ -185,14 +185,10 @@ def _interpret(claim: Claim, outcome: Any) -> tuple[Any, Result]:
         case End():
             return outcome.output, Finished(ends=True)
         case Sleep(until=timedelta() as duration):
-            return None, _sleep(claim, duration)
+            return None, Slept(database_now(claim.using) + min(duration, LONGEST))
         case Sleep(until=datetime() as moment):
-            return None, _sleep(claim, moment - database_now(claim.using))
+            return None, Slept(min(moment, database_now(claim.using) + LONGEST))
     return outcome, Finished()
-
-
-def _sleep(claim: Claim, duration: timedelta) -> Slept:
-    return Slept(database_now(claim.using) + min(duration, LONGEST))
 
 
 def _checked_changes(context: StepContext, claim: Claim) -> StateChanges:

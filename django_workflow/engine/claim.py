@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,14 @@ from .now import database_now
 from .programs import get_program
 from .rows import run_state
 from .telling import tell_started
+
+# Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
+Keep = Callable[[], bool]
+
+
+def always() -> bool:
+    """Keep what follows, whatever the time."""
+    return True
 
 
 class StaleClaim(Exception):

@@ -12,19 +12,21 @@ from datetime import datetime
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
+from ..definition.program import Program
 from ..exceptions import VerbRefused
 from ..models import Run, RunAction, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from ..storable import clean_text
 from .claim import lock_run
-from .endings import cancel_waiting, others_live
+from .endings import cancel_waiting, others_live, retire_steps, skip_steps
 from .execute import drive
+from .jump import plan_jump
 from .new_rows import share_slots
 from .now import database_now
 from .plan import plan_ready, plan_retry
 from .programs import get_program
 from .report import overdue, report_error
-from .rows import make_rows, read_states, run_state, step_state
+from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
 from .telling import tell_recorded
 
 Verb = Callable[[Run, datetime, str], None]
@@ -106,25 +108,50 @@ def _retry(run: Run, now: datetime, using: str) -> None:
     run.status, run.ending, run.error, run.error_type, run.finished_at = RunStatus.RUNNING, "", "", "", None
     if program.spec.timeout is not None:
         run.deadline = now + program.spec.timeout
-    rows = _new_attempts(run, now, using)
-    state = run_state(run, program.spec, number=run.revision)
-    known = read_states(using, run.pk) | {row.step: step_state(row) for row in rows if row.index < 0}
-    rows += make_rows(run, program, plan_ready(program.graph, state, known, now), now)
-    if not rows:
+    rows = _new_attempts(run, program, now, using)
+    _insert(rows, using)
+    missing = [*_jumps_not_taken(run, program, now, using), *_missing_rows(run, program, now, using)]
+    if not rows and not missing:
         raise VerbRefused(f"run {run.pk} has no step to retry; trigger a new run.")
-    StepRun.objects.using(using).bulk_create(rows, batch_size=500)
-    run.save(
-        using=using, update_fields=["status", "ending", "error", "error_type", "finished_at", "deadline"]
+    fields = ["status", "ending", "error", "error_type", "finished_at", "deadline", "jumps"]
+    run.save(using=using, update_fields=fields)
+
+
+def _jumps_not_taken(run: Run, program: Program, now: datetime, using: str) -> list[StepRun]:
+    """Take up the jumps of steps that were recorded while the run was ending; return the rows."""
+    made: list[StepRun] = []
+    noted = (
+        StepRun.objects.using(using).current().filter(run=run, status=StepStatus.DONE, event__name=LEADS_TO)
     )
+    for row in list(noted.order_by("number")):
+        known = read_states(using, run.pk)
+        state = run_state(run, program.spec, number=run.revision)
+        target = row.event["payload"] if row.event else ""
+        planned = plan_jump(program.graph, state, step_state(row), target, rows=known, error=None, now=now)
+        skip_steps(using, run.pk, planned.skip, now)
+        retire_steps(using, run.pk, planned.retire, now)
+        run.jumps = run.jumps if planned.jumps is None else planned.jumps.as_json()
+        made += _insert(make_rows(run, program, planned.create, now), using)
+    noted.update(event=None)
+    return made
 
 
-def _new_attempts(run: Run, now: datetime, using: str) -> list[StepRun]:
+def _missing_rows(run: Run, program: Program, now: datetime, using: str) -> list[StepRun]:
+    """Insert, and return, what is ready since a step was recorded while the run was ending."""
+    state = run_state(run, program.spec, number=run.revision)
+    missing = plan_ready(program.graph, state, read_states(using, run.pk), now)
+    return _insert(make_rows(run, program, missing, now), using)
+
+
+def _insert(rows: list[StepRun], using: str) -> list[StepRun]:
+    return StepRun.objects.using(using).bulk_create(rows, batch_size=500)
+
+
+def _new_attempts(run: Run, program: Program, now: datetime, using: str) -> list[StepRun]:
     """Return a new attempt for every step that failed unhandled or was cancelled by the ending.
 
     The old ones become history.
     """
-    assert run.version_id is not None
-    program = get_program(run.version_id, using)
     current = StepRun.objects.using(using).current().filter(run=run)
     made: list[StepRun] = []
     for row in list(current.to_retry().filter(index=-1)):

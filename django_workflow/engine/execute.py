@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 from uuid import UUID
@@ -19,7 +19,7 @@ from ..models import Run, StepRun
 from ..status import StepStatus
 from .atomic import execute_atomic
 from .attempt import attempt
-from .claim import Claim, StaleClaim, claim_due, lock_run
+from .claim import Claim, Keep, StaleClaim, always, claim_due, lock_run
 from .moves import Unknown
 from .now import database_now
 from .record import record
@@ -50,58 +50,63 @@ def drive(using: str, run_id: UUID) -> None:
         return
     with _loop() as waiting:
         waiting.append((using, run_id))
-        _drain(waiting)
+        _drain(waiting, always)
 
 
-def work(using: str, *, queue: str | None = None, seconds: float | None = None) -> int:
+def work(
+    using: str,
+    *,
+    queue: str | None = None,
+    seconds: float | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> int:
     """Claim and execute what is due, of ``queue`` where given, until nothing is or ``seconds`` are over.
 
+    A step that has begun is finished when ``is_stopping`` comes true; what follows it is left ready.
     Returns how many step runs were claimed as due.
     """
     until = None if seconds is None else time.monotonic() + seconds
+
+    def keep() -> bool:
+        return not is_stopping() and (until is None or time.monotonic() < until)
+
     count = 0
     with _loop() as waiting:
-        while until is None or time.monotonic() < until:
-            claim = claim_due(using, queue=queue)
-            if claim is None:
-                break
+        while keep() and (claim := claim_due(using, queue=queue)) is not None:
             count += 1
-            follow(claim, until=until)
-            _drain(waiting)
+            follow(claim, keep=keep)
+            _drain(waiting, keep)
     return count
 
 
 @contextmanager
 def _loop() -> Iterator[deque[tuple[str, UUID]]]:
-    _driving.runs = deque()
+    earlier, _driving.runs = _driving.runs, deque()
     try:
         yield _driving.runs
     finally:
-        _driving.runs = None
+        _driving.runs = earlier
 
 
-def _drain(waiting: deque[tuple[str, UUID]]) -> None:
-    while waiting:
+def _drain(waiting: deque[tuple[str, UUID]], keep: Keep) -> None:
+    while waiting and keep():
         using, run_id = waiting.popleft()
-        while (claim := claim_due(using, run_id=run_id)) is not None:
-            if follow(claim).is_final:
+        while keep() and (claim := claim_due(using, run_id=run_id)) is not None:
+            if follow(claim, keep=keep).is_final:
                 break
 
 
-def follow(claim: Claim, *, until: float | None = None) -> Run:
-    """Execute a claim and what this process keeps of what follows; return the run as last recorded.
-
-    After ``until`` (monotonic) nothing more is kept.
-    """
+def follow(claim: Claim, *, keep: Keep = always) -> Run:
+    """Execute a claim and what this process keeps of what follows; return the run as last recorded."""
     last = claim
     following: Claim | None = claim
     while following is not None:
         last = following
-        following = execute(last, keep=until is None or time.monotonic() < until)
+        following = execute(last, keep=keep)
     return last.run
 
 
-def execute(claim: Claim, *, keep: bool = True) -> Claim | None:
+def execute(claim: Claim, *, keep: Keep = always) -> Claim | None:
     """Execute a claimed step run and record what came of it. A claim that was lost writes nothing."""
     try:
         verdict = _verdict(claim)

@@ -124,6 +124,8 @@ class RowMove:
     postponed: int = 0
     # The failure was met by on_error: the run went on.
     handled: bool = False
+    # Where the step would have jumped to if the run were not ending: a retry of the run takes it up.
+    leads_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,8 @@ def plan(
                 return Plan(row=replace(row, postponed=step.postponed + 1))
     row = RowMove(status=_final_status(result), postponed=step.postponed)
     if run.ending:
-        return Plan(row=row)
+        leads_to = _target(spec, result) if isinstance(result, Finished) and not result.ends else None
+        return Plan(row=replace(row, leads_to=leads_to if leads_to in graph.steps else None))
     recorded = replace(step, status=row.status)
     return _plan_what_follows(graph, run, recorded, result, row, {**rows, step.step: recorded}, now)
 
@@ -209,7 +210,10 @@ def _plan_what_follows(
 
 
 def _refuse_endless_loop(run: RunState, planned: Plan) -> Plan:
-    over = next((new for new in planned.create if new.visit > run.max_visits), None)
+    over = next(
+        (new for new in planned.create if new.visit > run.max_visits and new.status != StepStatus.SKIPPED),
+        None,
+    )
     if over is None:
         return planned
     message = (

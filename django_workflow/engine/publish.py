@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ..definition import validate as definition
+from ..definition.reading import read_definition
 from ..definition.spec import Problem, StepSpec, WorkflowSpec
 from ..definition.writing import write_definition, write_step
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
@@ -71,8 +72,7 @@ def save_definition(
         workflow.source, workflow.digest = source, digest
         if enabled is not None:
             workflow.enabled = enabled
-        published = workflow.published
-        if published is None or published.spec != write_definition(spec):
+        if write_definition(read_definition(workflow.as_definition())[0]) != write_definition(spec):
             _replace_draft(workflow, spec, using)
         workflow.save(using=using)
         _publish(workflow, spec, warnings, using, None)

@@ -30,10 +30,11 @@ def can_start(graph: Graph, name: str, rows: Rows, jumps: Jumps) -> bool:
     if not needs or (name in graph.jump_only and not any(need in rows for need in needs)):
         return False
     began_anew = _begun_anew_with(graph, name, jumps)
-    waited_for = [need for need in needs if began_anew is None or need in began_anew]
-    if graph.steps[name].join == "any" and any(_is_done(rows.get(need)) for need in waited_for):
+    # What ended before the jump counts as finished and fires no "any" again; what is to come is waited for.
+    fire = [need for need in needs if began_anew is None or need in began_anew]
+    if graph.steps[name].join == "any" and any(_is_done(rows.get(need)) for need in fire):
         return True
-    return not any(_is_to_come(graph, need, rows) for need in waited_for)
+    return not any(_is_to_come(graph, need, rows) for need in needs)
 
 
 def ready_steps(graph: Graph, rows: Rows, jumps: Jumps) -> list[str]:

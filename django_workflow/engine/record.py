@@ -12,7 +12,7 @@ from django.db import transaction
 from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
-from .claim import Claim, StaleClaim, lease_values, lock_claim, pass_gate, put
+from .claim import Claim, Keep, StaleClaim, always, lease_values, lock_claim, pass_gate, put
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
 from .items import Update, end_item, is_item_end
 from .moves import Erred, Plan, RowMove
@@ -37,8 +37,8 @@ class Recording:
     follows: StepRun | None = None
 
 
-def record(claim: Claim, report: Report, *, keep: bool = True) -> Claim | None:
-    """Record what came of ``claim`` and return the claim on what follows, where this process may ``keep`` it.
+def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None:
+    """Record what came of ``claim`` and return the claim on what follows, where this process may keep it.
 
     Raises ``StaleClaim`` when the step run is no longer ours: then nothing was written.
     """
@@ -54,7 +54,7 @@ def record(claim: Claim, report: Report, *, keep: bool = True) -> Claim | None:
     return conclude(claim, recording)
 
 
-def work_out(claim: Claim, report: Report, *, keep: bool) -> Recording:
+def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
     """Return what recording ``report`` writes, from the rows as they are now."""
     now = database_now(claim.using)
     if is_item_end(claim, report):
@@ -102,11 +102,11 @@ def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
     return Recording(plan=planned, now=now, updates=updates, stopped_items=end.stops)
 
 
-def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: bool) -> None:
+def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: Keep) -> None:
     planned, now = recording.plan, recording.now
     items = report.items or {claim.step_run.index: claim.step_run.item}
     recording.created = make_rows(claim.run, claim.program, planned.create, now, items)
-    if not keep or claim.run.status == RunStatus.PAUSED:
+    if not keep() or claim.run.status == RunStatus.PAUSED:
         return
     for row in recording.created:
         if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:

@@ -16,6 +16,9 @@ from ..status import FINAL_STEP, RunStatus, StepStatus
 from .moves import NO_JUMPS, Erred, Jumps, NewRow, RowMove, RunState, StepState, Unknown
 from .report import Report
 
+# Names the event of a step whose jump was not taken because its run was ending.
+LEADS_TO = "leads_to"
+
 STATE_FIELDS = (
     "step",
     "status",
@@ -124,11 +127,19 @@ def moved_values(
         "error_type": "",
         "traceback": report.traceback,
     }
+    if move.leads_to is not None:
+        values["event"] = {"name": LEADS_TO, "payload": move.leads_to}
     if isinstance(report.result, Erred):
         values |= {"error": report.result.message, "error_type": report.result.type[:255]}
     if isinstance(report.result, Unknown):
-        # The handler was not called: what woke the step is still to be told, and one that never began has not.
+        # The handler was not called: what woke the step is still to be told.
         values |= {"event": row.event, "started_at": row.started_at if row.event else None}
+    return {**values, **_kept_values(row, report)}
+
+
+def _kept_values(row: StepRun, report: Report) -> dict[str, Any]:
+    """Return the columns that each call of the handler adds to: log lines, progress, state changes."""
+    values: dict[str, Any] = {}
     if report.lines:
         values["logs"] = [*(row.logs or ()), *report.lines]
     if report.progress is not None:

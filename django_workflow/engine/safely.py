@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
-from .claim import Claim
+from .claim import Claim, Keep
 from .moves import Erred
 from .record import record
 from .report import Report, report_error
@@ -18,7 +18,7 @@ from .report import Report, report_error
 Outcome = TypeVar("Outcome")
 
 
-def record_safely(claim: Claim, report: Report, *, keep: bool) -> Claim | None:
+def record_safely(claim: Claim, report: Report, *, keep: Keep) -> Claim | None:
     """Record ``report``.
 
     What the database refuses because of its content is recorded as the step's failure.

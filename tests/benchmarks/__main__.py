@@ -1,4 +1,5 @@
-"""``python -m tests.benchmarks``: SQLite in this process, then a private PostgreSQL (fsync on) in one of its own."""
+"""``python -m tests.benchmarks``: SQLite in this process, then a private PostgreSQL (fsync on) in one of its
+own."""
 
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ def main() -> int:
     measure(options.rounds, options.runs)
     if options.here:
         return 0
-    again = [sys.executable, "-m", "tests.benchmarks", "--here", f"--rounds={options.rounds}", f"--runs={options.runs}"]
+    again = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks",
+        "--here",
+        f"--rounds={options.rounds}",
+        f"--runs={options.runs}",
+    ]
     return subprocess.run([sys.executable, "-m", "tests.postgres", *again], check=False).returncode
 
 

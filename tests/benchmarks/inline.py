@@ -23,7 +23,9 @@ def do_nothing() -> None:
 
 def publish() -> Workflow:
     """Publish the workflow of ten steps that do nothing."""
-    return define("bench", steps=[{"name": f"step_{place}", "type": "bench.nothing"} for place in range(STEPS)])
+    return define(
+        "bench", steps=[{"name": f"step_{place}", "type": "bench.nothing"} for place in range(STEPS)]
+    )
 
 
 def drive_runs(runs: int) -> Callable[[], int]:
@@ -39,13 +41,16 @@ def drive_runs(runs: int) -> Callable[[], int]:
 
 
 def write_with_orm(runs: int) -> Callable[[], int]:
-    """Return a candidate that writes the rows of such runs in a bare loop with the ORM: a transaction a step."""
+    """Return a candidate that writes the rows of such runs in a bare loop with the ORM: a transaction a
+    step."""
     workflow = Workflow.objects.get(name="bench")
 
     def candidate() -> int:
         for _ in range(runs):
             now = timezone.now()
-            run = Run(workflow=workflow, version_id=workflow.published_id, input={"number": 1}, state={"number": 1})
+            run = Run(
+                workflow=workflow, version_id=workflow.published_id, input={"number": 1}, state={"number": 1}
+            )
             run.created_at = now
             with transaction.atomic():
                 run.save(force_insert=True)
@@ -102,7 +107,7 @@ def write_step(run: Run, row: StepRun) -> None:
 
 
 def write_with_driver(runs: int) -> Callable[[], int]:
-    """Return a candidate that writes the same rows with the driver alone: the statements of the ORM, made once."""
+    """Return a candidate that writes the same rows with the driver: the ORM's statements, made once."""
     candidate = write_with_orm(1)
     statements: list[tuple[str, tuple[object, ...]]] = []
 
@@ -127,8 +132,11 @@ def write_with_driver(runs: int) -> Callable[[], int]:
     return replay
 
 
-def split_rounds(statements: list[tuple[str, tuple[object, ...]]]) -> list[list[tuple[str, tuple[object, ...]]]]:
-    """Return the statements of each transaction: the two inserts, then update, update and insert for each step."""
+def split_rounds(
+    statements: list[tuple[str, tuple[object, ...]]],
+) -> list[list[tuple[str, tuple[object, ...]]]]:
+    """Return the statements of each transaction: the two inserts, then update, update and insert for each
+    step."""
     written = [each for each in statements if each[0].startswith(("INSERT", "UPDATE"))]
     return [written[:2], *(written[place : place + 3] for place in range(2, len(written), 3))]
 
@@ -151,7 +159,8 @@ def rename(value: object, names: dict[object, object]) -> object:
 
 
 def start_runs(count: int) -> Callable[[], int]:
-    """Return a candidate that triggers ``count`` runs without driving them: as one transaction that is rolled back."""
+    """Return a candidate that triggers ``count`` runs without driving them: as one transaction that is rolled
+    back."""
 
     def candidate() -> int:
         for _ in range(count):

@@ -182,8 +182,9 @@ class ReferenceRun:
         for name in sorted(names):
             row = self.book.current.get(name)
             if row is None:
-                self._enter([name])
-                self.book.current[name].status = "skipped"
+                passed_by = Row(name, self._next_visit(name, limited=False), self._number, by_jump=False)
+                self._add(passed_by)
+                passed_by.status = "skipped"
             elif not row.has_started:
                 row.status = "skipped"
 
@@ -195,14 +196,15 @@ class ReferenceRun:
             return False
         if not self._is_main(name) and not self._is_under_way(name):
             return False
-        waits_for = [need for need in needs if self._is_waited_for(need, name)]
-        states = [self._state(need) for need in waits_for]
-        if self.steps[name].join == "any" and "done" in states:
+        states = {need: self._state(need) for need in needs}
+        fires = [need for need in needs if states[need] == "done" and self._is_waited_for(need, name)]
+        if self.steps[name].join == "any" and fires:
             return True
-        return all(state in FINAL for state in states)
+        return all(state in FINAL for state in states.values())
 
     def _is_waited_for(self, need: str, name: str) -> bool:
-        """A step that a jump reset waits only for those of its needs that this jump reset too."""
+        """Only a need that the same jump reset fires ``any`` again; what ended before it counts as
+        finished."""
         for target in reversed(self.book.jumps):
             if target and (name == target or name in self.graph.after(target)):
                 return need == target or need in self.graph.after(target)
@@ -232,9 +234,9 @@ class ReferenceRun:
     def _number(self) -> int:
         return len(self.book.jumps)
 
-    def _next_visit(self, name: str) -> int:
+    def _next_visit(self, name: str, *, limited: bool = True) -> int:
         visit = 1 + max((row.visit for row in self.book.rows if row.step == name), default=0)
-        if visit > self.max_visits:
+        if limited and visit > self.max_visits:
             raise TooManyVisits
         return visit
 

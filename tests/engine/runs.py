@@ -11,16 +11,17 @@ from uuid import uuid4
 from django.db import connections
 from django.utils import timezone
 
-from django_workflow import define, trigger
+from django_workflow import cancel_run, define, trigger
 from django_workflow.engine.execute import work
 from django_workflow.models import Run, StepRun
 from django_workflow.status import StepStatus
+from tests.testapp.models import Note
 
 Steps = Sequence[Mapping[str, Any]]
 
 
 def start(steps: Steps, input: Mapping[str, Any] | None = None, **fields: Any) -> Run:
-    """Define a workflow of these steps and trigger it; outside of a transaction it has run when this returns."""
+    """Define a workflow of these steps and trigger it; outside of a transaction it has run on return."""
     define("flow", steps=steps, **fields)
     return trigger("flow", input, using=fields.get("using"))
 
@@ -48,7 +49,7 @@ def step_run(run: Run, name: str, **fields: Any) -> StepRun:
 
 
 def let_time_pass(run: Run) -> Run:
-    """Make everything of a run due that waits for a point in time, do the work, and return the run as it then is."""
+    """Make due what waits for a point in time, do the work, and return the run as it then is."""
     using = run._state.db
     past = timezone.now() - timedelta(minutes=1)
     step_runs(run).live().filter(due_at__isnull=False).update(due_at=past)
@@ -80,7 +81,7 @@ def abandon(run: Run, name: str, *, started: bool = True, **fields: Any) -> Step
 
 
 def waiting_run(steps: Steps, input: Mapping[str, Any] | None = None, **fields: Any) -> Run:
-    """Return a run whose first of ``steps`` has not started: it is a second late."""
+    """Return a run whose first of ``steps`` has not started: it has a delay."""
     first = {"name": "first", "delay": "1h", **steps[0]}
     return start([first, *steps[1:]], input, **fields)
 
@@ -106,3 +107,27 @@ def in_threads(*calls: Callable[[], Any]) -> list[Any]:
     if errors:
         raise errors[0]
     return results
+
+
+def notes() -> list[str]:
+    """Return what the handlers have noted, in that order."""
+    return [note.text for note in Note.objects.order_by("pk")]
+
+
+def run_in(status: str) -> Run:
+    """Return a run in that status."""
+    if status == "pending":
+        run = waiting_run([{"type": "tests.note"}])
+    elif status == "waiting":
+        run = start([{"type": "flow.sleep", "with": {"for": "1h"}}])
+    elif status == "failed":
+        run = start([{"type": "tests.fail"}])
+    elif status == "cancelled":
+        run = cancel_run(start([{"type": "flow.sleep", "with": {"for": "1h"}}]))
+    elif status == "paused":
+        run = start([{"type": "flow.sleep", "with": {"for": "1h"}}])
+        Run.objects.update(status="paused")
+    else:
+        run = start([{"type": "tests.echo"}])
+    assert fresh(run).status == status
+    return run

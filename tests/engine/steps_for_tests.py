@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from typing import Any
 
 from django_workflow import Goto, PermanentError, StepContext, step
+from django_workflow.models import StepRun
 from tests.testapp.models import Note
 
 
@@ -71,6 +73,20 @@ def stop_at_first_try_atomically(context: StepContext, marker: str) -> str:
     except FileExistsError:
         return "finished"
     return _wait_to_be_killed()
+
+
+@step("tests.wait_for_renewals")
+def wait_for_renewals(context: StepContext) -> str:
+    """Wait until somebody has renewed the lease of this step twice."""
+    row = StepRun.objects.get(run_id=context.run_id, step=context.step)
+    seen = {row.lease_until}
+    for _ in range(300):
+        threading.Event().wait(0.05)
+        row.refresh_from_db()
+        seen.add(row.lease_until)
+        if len(seen) == 3:
+            return "renewed twice"
+    return "not renewed"
 
 
 def _wait_to_be_killed() -> str:

@@ -40,7 +40,10 @@ def test_a_run_starts_waits_and_ends_on_its_alias(register) -> None:
         context.state["called"] = True
         return Sleep(timedelta(hours=1)) if context.event is None else "awake"
 
-    run = start([{"name": "nap", "type": "tests.nap"}, {"type": "tests.echo", "with": {"value": "{{ steps.nap }}"}}], using="other")
+    run = start(
+        [{"name": "nap", "type": "tests.nap"}, {"type": "tests.echo", "with": {"value": "{{ steps.nap }}"}}],
+        using="other",
+    )
     assert (run._state.db, run.status) == ("other", "waiting")
     run = let_time_pass(run)
     assert (run.status, run.output, run.state) == ("done", "awake", {"called": True})
@@ -136,7 +139,11 @@ def test_deadlines_are_kept_on_the_alias() -> None:
 
 
 def test_many_runs_with_items_end_on_the_alias() -> None:
-    define("flow", steps=[{"type": "tests.echo", "for_each": "values", "with": {"value": "{{ item }}"}}], using="other")
+    define(
+        "flow",
+        steps=[{"type": "tests.echo", "for_each": "values", "with": {"value": "{{ item }}"}}],
+        using="other",
+    )
     runs = trigger_many("flow", [{"values": [1, 2]}, {"values": [3]}], using="other")
     assert [run.output for run in runs] == [[1, 2], [3]]
     assert runs[0].output_of("tests_echo") == [1, 2]

@@ -182,6 +182,24 @@ def test_a_callback_that_raises_is_not_the_steps_and_the_run_goes_on(register, k
     assert Note.objects.count() == 1
 
 
+def test_a_callback_that_raises_after_a_savepoint_rolled_back_is_not_the_steps_either(register) -> None:
+    seen = []
+
+    @register("tests.work", atomic=True)
+    def work(context) -> None:
+        def call() -> None:
+            raise ValueError("in the callback")
+
+        with transaction.atomic():
+            transaction.on_commit(lambda: seen.append("dropped"))
+            transaction.set_rollback(True)
+        transaction.on_commit(call)
+        transaction.on_commit(lambda: seen.append("kept"))
+
+    run = start([*ONE_STEP, {"name": "after", "type": "tests.echo"}])
+    assert (fresh(run).status, history(run), seen) == ("done", ["work:done", "after:done"], ["kept"])
+
+
 def test_a_callback_of_a_failing_handler_is_dropped(register) -> None:
     seen = []
 
@@ -217,6 +235,17 @@ def test_cancelling_its_own_run_and_failing_cancels_nothing(register) -> None:
     assert run.actions.count() == 0
 
 
+def test_cancelling_its_own_run_in_a_commit_that_fails_cancels_nothing(register) -> None:
+    @register("tests.work", atomic=True)
+    def work(context) -> None:
+        cancel_run(context.run_id)
+        Order.objects.create(number="1", customer_id=4711)
+
+    run = start([{**ONE_STEP[0], "on_error": "continue"}, {"name": "after", "type": "tests.note"}])
+    assert (run.status, history(run)) == ("done", ["work:failed", "after:done"])
+    assert run.actions.count() == 0
+
+
 def test_an_atomic_handler_that_sleeps_keeps_its_rows(register) -> None:
 
     @register("tests.work", atomic=True)
@@ -237,6 +266,9 @@ def test_atomic_items_are_recorded_one_by_one(register) -> None:
             raise ValueError
         return value
 
-    run = start([{**ONE_STEP[0], "for_each": "values", "with": {"value": "{{ item }}"}, "on_error": "continue"}], {"values": [1, 2, 3]})
+    run = start(
+        [{**ONE_STEP[0], "for_each": "values", "with": {"value": "{{ item }}"}, "on_error": "continue"}],
+        {"values": [1, 2, 3]},
+    )
     assert run.output == [1, None, 3]
     assert sorted(note.text for note in Note.objects.all()) == ["1", "3"]

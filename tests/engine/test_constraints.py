@@ -23,11 +23,18 @@ def workflow() -> Workflow:
 
 
 def make_run(workflow: Workflow, **fields: object) -> Run:
-    return Run.objects.create(workflow=workflow, version=workflow.published, created_at=timezone.now(), **fields)
+    return Run.objects.create(
+        workflow=workflow, version=workflow.published, created_at=timezone.now(), **fields
+    )
 
 
 def make_step_run(workflow: Workflow, **fields: object) -> StepRun:
-    values = {"run": Run.objects.first() or make_run(workflow), "step": "one", "created_at": timezone.now(), **fields}
+    values = {
+        "run": Run.objects.first() or make_run(workflow),
+        "step": "one",
+        "created_at": timezone.now(),
+        **fields,
+    }
     return StepRun.objects.create(**values)
 
 
@@ -47,11 +54,20 @@ def change(**fields: object) -> Callable[[Workflow], object]:
 NOW = timezone.now()
 REFUSED: list[tuple[str, Callable[[Workflow], object]]] = [
     ("workflow_known_owner", lambda workflow: Workflow.objects.update(managed_by="nobody")),
-    ("workflow_step_name_unique", lambda workflow: Step.objects.create(workflow=workflow, name="one", type="a.b")),
-    ("workflow_version_number_unique", lambda workflow: WorkflowVersion.objects.create(workflow=workflow, number=1, spec={})),
+    (
+        "workflow_step_name_unique",
+        lambda workflow: Step.objects.create(workflow=workflow, name="one", type="a.b"),
+    ),
+    (
+        "workflow_version_number_unique",
+        lambda workflow: WorkflowVersion.objects.create(workflow=workflow, number=1, spec={}),
+    ),
     ("workflow_run_known_status", lambda workflow: make_run(workflow, status="odd")),
     ("workflow_run_finished_when_final", lambda workflow: make_run(workflow, status="done")),
-    ("workflow_run_finished_when_final", lambda workflow: make_run(workflow, status="running", finished_at=NOW)),
+    (
+        "workflow_run_finished_when_final",
+        lambda workflow: make_run(workflow, status="running", finished_at=NOW),
+    ),
     ("workflow_run_known_ending", lambda workflow: make_run(workflow, ending="running")),
     ("workflow_run_key_unique", twice(lambda workflow: make_run(workflow, key="k"))),
     ("workflow_step_run_known_status", lambda workflow: make_step_run(workflow, status="odd")),
@@ -71,7 +87,11 @@ REFUSED: list[tuple[str, Callable[[Workflow], object]]] = [
 
 
 def constraints() -> dict[str, models.BaseConstraint]:
-    return {each.name: each for model in apps.get_app_config("django_workflow").get_models() for each in model._meta.constraints}
+    return {
+        each.name: each
+        for model in apps.get_app_config("django_workflow").get_models()
+        for each in model._meta.constraints
+    }
 
 
 def says(name: str) -> list[str]:
@@ -82,7 +102,9 @@ def says(name: str) -> list[str]:
     return ["UNIQUE constraint failed", *constraint.fields]
 
 
-@pytest.mark.parametrize(("name", "act"), REFUSED, ids=[f"{name}-{number}" for number, (name, _) in enumerate(REFUSED)])
+@pytest.mark.parametrize(
+    ("name", "act"), REFUSED, ids=[f"{name}-{number}" for number, (name, _) in enumerate(REFUSED)]
+)
 def test_the_database_refuses_it_by_name(workflow, name, act) -> None:
     with pytest.raises(IntegrityError) as caught, transaction.atomic():
         act(workflow)
@@ -103,7 +125,9 @@ def test_every_status_of_a_run_can_be_stored(workflow, status) -> None:
 def test_every_status_of_a_step_run_can_be_stored(workflow, status) -> None:
     running = {"lease_token": uuid4(), "due_at": NOW} if status == "running" else {}
     waiting = {"waiting_for": "timer"} if status == "waiting" else {}
-    make_step_run(workflow, status=status, finished_at=NOW if status in FINAL_STEP else None, **running, **waiting)
+    make_step_run(
+        workflow, status=status, finished_at=NOW if status in FINAL_STEP else None, **running, **waiting
+    )
 
 
 def test_a_key_may_be_absent_many_times(workflow) -> None:

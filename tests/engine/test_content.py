@@ -47,29 +47,25 @@ FAILING = {"name": "one", "type": "tests.work"}
 
 
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD)
-@pytest.mark.parametrize("place", ["output", "state"])
-@pytest.mark.parametrize("atomic", [False, True])
-def test_a_value_no_database_keeps_fails_the_step_for_good(register, value, place, atomic) -> None:
-    @register("tests.work", atomic=atomic)
-    def work(context) -> object:
+def test_a_value_no_database_keeps_fails_the_step_for_good_and_is_refused_as_input(register, value) -> None:
+    def work(context, place: str) -> object:
         if place == "output":
             return {"it": value}
         context.state["it"] = value
         return None
 
-    run = start([{**FAILING, "retry": {"attempts": 3, "delay": 0}}], {"before": 1})
-    row = step_run(run, "one")
-    assert (run.status, run.state, row.output) == ("failed", {"before": 1}, None)
-    assert run.error.startswith(f"{place}.it")
-    assert run.error_type.endswith("NotStorable")
-
-
-@pytest.mark.parametrize("value", BAD.values(), ids=BAD)
-def test_a_value_no_database_keeps_is_refused_as_input(value) -> None:
-    start([{"type": "tests.echo"}])
+    register("tests.work")(work)
+    register("tests.work_atomically", atomic=True)(work)
+    for type in ("tests.work", "tests.work_atomically"):
+        for place in ("output", "state"):
+            step = {"name": "one", "type": type, "with": {"place": place}}
+            run = start([{**step, "retry": {"attempts": 3, "delay": 0}}], {"before": 1})
+            assert (run.status, run.state, step_run(run, "one").output) == ("failed", {"before": 1}, None)
+            assert run.error.startswith(f"{place}.it")
+            assert run.error_type.endswith("NotStorable")
     with pytest.raises(NotStorable, match=r"^input\.it"):
         trigger("flow", {"it": value})
-    assert Run.objects.count() == 1
+    assert Run.objects.count() == 4
 
 
 @pytest.mark.parametrize("value", ODD_BUT_FINE.values(), ids=ODD_BUT_FINE)
@@ -94,7 +90,11 @@ def test_an_odd_value_comes_back_the_same(register, value) -> None:
     assert [type(each) for each in seen] == [type(seen[0])] * 6
 
 
-@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "x" * 100_000, "ä" * 20_000 + "\0", ""], ids=["nul", "surrogate", "long", "wide", "empty"])
+@pytest.mark.parametrize(
+    "text",
+    ["a\0b", "a\ud800b", "x" * 100_000, "ä" * 20_000 + "\0", ""],
+    ids=["nul", "surrogate", "long", "wide", "empty"],
+)
 @pytest.mark.parametrize("atomic", [False, True])
 def test_errors_and_log_lines_are_cleaned_and_cut(register, text, atomic) -> None:
     @register("tests.work", atomic=atomic)
@@ -136,7 +136,20 @@ def test_a_thousand_log_lines_are_the_most(register) -> None:
     assert len(step_run(run, "one").logs) == 1000
 
 
-@pytest.mark.parametrize("progress", [(1, 3), (0.5, 1.0), (Decimal("0.5"), 2), (float("nan"), 1), (1, float("inf")), ("a", "b"), (None, None), (10**400, 1)], ids=repr)
+@pytest.mark.parametrize(
+    "progress",
+    [
+        (1, 3),
+        (0.5, 1.0),
+        (Decimal("0.5"), 2),
+        (float("nan"), 1),
+        (1, float("inf")),
+        ("a", "b"),
+        (None, None),
+        (10**400, 1),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("fails", [False, True])
 def test_odd_progress_does_not_leave_the_run_stuck(register, progress, fails) -> None:
     @register("tests.work")
@@ -160,7 +173,10 @@ def test_progress_is_kept(register) -> None:
     assert step_run(start([FAILING]), "one").progress == {"done": 3, "total": 3}
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (True, 1), ([1], [True]), ({"a": 0}, {"a": False}), (1, 1.5), ("1", 1)])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(1, True), (0, False), (True, 1), ([1], [True]), ({"a": 0}, {"a": False}), (1, 1.5), ("1", 1)],
+)
 def test_a_change_of_type_alone_is_a_change(register, before, after) -> None:
     @register("tests.work")
     def work(context) -> None:
@@ -185,7 +201,11 @@ def test_what_the_next_step_sees_is_what_a_later_process_would_read(register) ->
     assert kinds == [[1, {"a": [2, 3]}]]
 
 
-@pytest.mark.parametrize("outcome", [object(), {1, 2}, b"a", print, ValueError("a"), (x for x in "ab")], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "outcome",
+    [object(), {1, 2}, b"a", print, ValueError("a"), (x for x in "ab")],
+    ids=lambda value: type(value).__name__,
+)
 def test_an_outcome_that_is_no_json_says_what_to_give(register, outcome) -> None:
     @register("tests.work")
     def work() -> object:

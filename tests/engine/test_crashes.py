@@ -17,7 +17,18 @@ from django_workflow.exceptions import LeaseLost
 from django_workflow.models import Run, StepRun
 from tests.testapp.models import Note
 
-from .runs import abandon, fresh, history, in_threads, let_time_pass, start, step_run, step_runs, waiting_run
+from .runs import (
+    abandon,
+    fresh,
+    history,
+    in_threads,
+    let_time_pass,
+    notes,
+    start,
+    step_run,
+    step_runs,
+    waiting_run,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FIRST = {"name": "first", "type": "tests.note"}
@@ -30,10 +41,6 @@ def once(register) -> None:
         Note.objects.create(text=context.step)
 
 
-def calls() -> list[str]:
-    return [note.text for note in Note.objects.order_by("pk")]
-
-
 @pytest.mark.parametrize("type", ["tests.note", "tests.note_atomically"])
 def test_an_expired_lease_is_taken_up_and_the_step_runs_again(type) -> None:
     run = waiting_run([{"type": type}, {"type": "tests.note"}])
@@ -42,7 +49,7 @@ def test_an_expired_lease_is_taken_up_and_the_step_runs_again(type) -> None:
     row = step_run(run, "first")
     assert (fresh(run).status, row.crashes, row.attempt, row.pk) == ("done", 1, 1, abandoned.pk)
     assert row.lease_token is None
-    assert calls() == ["first", "tests_note"]
+    assert notes() == ["first", "tests_note"]
 
 
 def test_a_lease_that_has_not_expired_is_left_alone() -> None:
@@ -56,7 +63,10 @@ def test_crashes_are_counted_apart_from_attempts() -> None:
     run = waiting_run([{"type": "tests.fail", "retry": {"attempts": 2, "delay": 0}}])
     abandon(run, "first", crashes=1)
     work("default")
-    assert list(step_runs(run).order_by("attempt").values_list("attempt", "crashes", "status")) == [(1, 2, "failed"), (2, 0, "failed")]
+    assert list(step_runs(run).order_by("attempt").values_list("attempt", "crashes", "status")) == [
+        (1, 2, "failed"),
+        (2, 0, "failed"),
+    ]
 
 
 def test_after_max_crashes_the_step_is_poisoned() -> None:
@@ -66,7 +76,7 @@ def test_after_max_crashes_the_step_is_poisoned() -> None:
     run = fresh(run)
     assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.Poisoned")
     assert "died 3 times" in run.error
-    assert (calls(), step_runs(run).count()) == ([], 1)
+    assert (notes(), step_runs(run).count()) == ([], 1)
 
 
 @override_settings(DJANGO_WORKFLOW={"MAX_CRASHES": 1})
@@ -79,10 +89,12 @@ def test_the_setting_says_how_many_crashes() -> None:
 
 @pytest.mark.parametrize("on_error", ["rescue", {"Poisoned": "rescue"}, {"PermanentError": "rescue"}])
 def test_on_error_applies_to_poison(on_error) -> None:
-    run = waiting_run([{**FIRST, "on_error": on_error}, {"name": "rescue", "type": "tests.note", "needs": "jump"}])
+    run = waiting_run(
+        [{**FIRST, "on_error": on_error}, {"name": "rescue", "type": "tests.note", "needs": "jump"}]
+    )
     abandon(run, "first", crashes=2)
     work("default")
-    assert (fresh(run).status, calls()) == ("done", ["rescue"])
+    assert (fresh(run).status, notes()) == ("done", ["rescue"])
 
 
 def test_a_step_that_must_not_run_twice_fails_as_interrupted_if_it_had_begun() -> None:
@@ -90,7 +102,7 @@ def test_a_step_that_must_not_run_twice_fails_as_interrupted_if_it_had_begun() -
     abandon(run, "first")
     work("default")
     run = fresh(run)
-    assert (run.status, run.error_type, calls()) == ("failed", "django_workflow.exceptions.Interrupted", [])
+    assert (run.status, run.error_type, notes()) == ("failed", "django_workflow.exceptions.Interrupted", [])
     assert "unknown" in run.error
 
 
@@ -98,11 +110,16 @@ def test_a_step_that_must_not_run_twice_runs_if_it_had_not_begun() -> None:
     run = waiting_run([{"type": "tests.once"}])
     abandon(run, "first", started=False)
     work("default")
-    assert (fresh(run).status, calls()) == ("done", ["first"])
+    assert (fresh(run).status, notes()) == ("done", ["first"])
 
 
 def test_on_error_applies_to_interrupted() -> None:
-    run = waiting_run([{"type": "tests.once", "on_error": {"Interrupted": "continue"}}, {"type": "tests.echo", "with": {"value": "{{ errors.first.type }}"}}])
+    run = waiting_run(
+        [
+            {"type": "tests.once", "on_error": {"Interrupted": "continue"}},
+            {"type": "tests.echo", "with": {"value": "{{ errors.first.type }}"}},
+        ]
+    )
     abandon(run, "first")
     work("default")
     assert fresh(run).output == "django_workflow.exceptions.Interrupted"
@@ -127,14 +144,14 @@ def test_an_interrupted_step_is_run_again_when_a_person_says_so() -> None:
     abandon(run, "first")
     work("default")
     retry_run(run)
-    assert (fresh(run).status, calls()) == ("done", ["first"])
+    assert (fresh(run).status, notes()) == ("done", ["first"])
 
 
 def test_a_crash_between_two_steps_costs_nothing() -> None:
     run = waiting_run([FIRST, {"type": "tests.note"}])
     step_runs(run).update(due_at=timezone.now() - timedelta(minutes=1), status="pending", waiting_for="")
     work("default")
-    assert calls() == ["first", "tests_note"]
+    assert notes() == ["first", "tests_note"]
 
 
 def test_a_crash_of_a_cancelled_run_does_not_run_the_step_again() -> None:
@@ -143,7 +160,7 @@ def test_a_crash_of_a_cancelled_run_does_not_run_the_step_again() -> None:
     cancel_run(run)
     assert fresh(run).status == "running"
     let_time_pass(run)
-    assert (fresh(run).status, calls()) == ("cancelled", [])
+    assert (fresh(run).status, notes()) == ("cancelled", [])
     assert step_runs(run).live().count() == 0
 
 
@@ -153,7 +170,7 @@ def test_a_crash_of_a_run_past_its_deadline_does_not_run_the_step_again() -> Non
     Run.objects.update(deadline=timezone.now() - timedelta(seconds=1))
     end_overdue("default", timezone.now())
     let_time_pass(run)
-    assert (fresh(run).error_type, calls()) == ("django_workflow.exceptions.RunTimeout", [])
+    assert (fresh(run).error_type, notes()) == ("django_workflow.exceptions.RunTimeout", [])
 
 
 def test_a_crash_after_a_sleep_keeps_the_event(register) -> None:
@@ -168,9 +185,16 @@ def test_a_crash_after_a_sleep_keeps_the_event(register) -> None:
 
 
 def test_an_item_that_crashed_is_taken_up_alone() -> None:
-    run = waiting_run([{"type": "flow.sleep", "for_each": "values", "with": {"for": "1h"}}], {"values": [1, 2]})
+    run = waiting_run(
+        [{"type": "flow.sleep", "for_each": "values", "with": {"for": "1h"}}], {"values": [1, 2]}
+    )
     run = let_time_pass(run)
-    step_runs(run).filter(index=1).update(status="running", waiting_for="", lease_token=uuid4(), event={"name": "timer", "payload": None, "at": timezone.now().isoformat()})
+    step_runs(run).filter(index=1).update(
+        status="running",
+        waiting_for="",
+        lease_token=uuid4(),
+        event={"name": "timer", "payload": None, "at": timezone.now().isoformat()},
+    )
     run = let_time_pass(run)
     assert run.status == "done"
     assert list(step_runs(run).order_by("index").values_list("index", "crashes")) == [(-1, 0), (0, 0), (1, 1)]
@@ -194,7 +218,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(register, atomic) -> None:
 
     run = start([{"name": "work", "type": "tests.work"}, {"type": "tests.note"}])
     row = step_run(run, "work")
-    assert (row.status, row.output, fresh(run).state, calls()) == ("running", None, {}, [])
+    assert (row.status, row.output, fresh(run).state, notes()) == ("running", None, {}, [])
 
 
 def test_a_worker_whose_run_went_on_without_it_writes_nothing(register) -> None:
@@ -258,5 +282,5 @@ def test_many_workers_run_each_step_of_parallel_branches_once() -> None:
     in_threads(*[lambda: work("default")] * 4)
     work("default")
     assert [fresh(run).status for run in runs] == ["done"] * 3
-    assert sorted(calls()) == sorted(["first", "last", *(each["name"] for each in branches)] * 3)
+    assert sorted(notes()) == sorted(["first", "last", *(each["name"] for each in branches)] * 3)
     assert StepRun.objects.filter(crashes__gt=0).count() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from datetime import timedelta
 from threading import Event, current_thread, main_thread
 
@@ -51,10 +52,8 @@ def test_a_handler_past_its_timeout_is_interrupted_in_a_main_thread(register, at
 def test_a_handler_that_catches_every_exception_is_interrupted_too(register) -> None:
     @register("tests.stubborn")
     def stubborn() -> str:
-        try:
+        with suppress(Exception):
             Event().wait(LONG)
-        except Exception:
-            pass
         return "late"
 
     assert start([{"type": "tests.stubborn", "timeout": SHORT}]).error_type == TIMED_OUT
@@ -109,7 +108,13 @@ def test_a_timeout_is_an_attempt_that_policy_and_on_error_see(register) -> None:
         Event().wait(LONG)
 
     steps = [
-        {"name": "slow", "type": "tests.slow", "timeout": SHORT, "retry": {"attempts": 2, "delay": 0, "errors": ["StepTimeout"]}, "on_error": {"StepTimeout": "rescue"}},
+        {
+            "name": "slow",
+            "type": "tests.slow",
+            "timeout": SHORT,
+            "retry": {"attempts": 2, "delay": 0, "errors": ["StepTimeout"]},
+            "on_error": {"StepTimeout": "rescue"},
+        },
         {"name": "rescue", "type": "tests.echo", "needs": "jump"},
     ]
     assert history(start(steps)) == ["slow:failed", "slow:failed", "rescue:done"]
@@ -212,7 +217,13 @@ def test_a_deadline_that_has_passed_starts_no_further_step(register) -> None:
     def slow(context) -> None:
         expire(Run.objects.get())
 
-    run = start([{"name": "slow", "type": "tests.slow"}, {"type": "tests.note", "delay": "1h", "on_error": "continue"}], timeout="1d")
+    run = start(
+        [
+            {"name": "slow", "type": "tests.slow"},
+            {"type": "tests.note", "delay": "1h", "on_error": "continue"},
+        ],
+        timeout="1d",
+    )
     run = let_time_pass(run)
     assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.RunTimeout")
     assert Note.objects.count() == 0

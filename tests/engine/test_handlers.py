@@ -28,7 +28,13 @@ def test_an_async_handler_is_awaited_and_its_outcome_counts(register) -> None:
         await Note.objects.acreate(text="async")
         return Goto("last", output=value + 1)
 
-    run = start([{"name": "one", "type": "tests.work", "with": {"value": 1}}, {"name": "passed", "type": "tests.fail"}, {"name": "last", "type": "tests.echo", "with": {"value": "{{ steps.one }}"}}])
+    run = start(
+        [
+            {"name": "one", "type": "tests.work", "with": {"value": 1}},
+            {"name": "passed", "type": "tests.fail"},
+            {"name": "last", "type": "tests.echo", "with": {"value": "{{ steps.one }}"}},
+        ]
+    )
     assert (run.status, run.output, run.state) == ("done", 2, {"seen": 1})
     assert (step_run(run, "one").logs, Note.objects.count()) == (["called"], 1)
 
@@ -81,10 +87,28 @@ def test_the_context_says_where_it_is(register) -> None:
 
     @register("tests.see")
     def see(context) -> None:
-        seen.append((context.run_id, context.workflow, context.step, context.visit, context.attempt, context.item, context.index, context.event, context.cancelled))
+        seen.append(
+            (
+                context.run_id,
+                context.workflow,
+                context.step,
+                context.visit,
+                context.attempt,
+                context.item,
+                context.index,
+                context.event,
+                context.cancelled,
+            )
+        )
         seen.append(dict(context.steps))
 
-    run = start([{"name": "one", "type": "tests.echo", "with": {"value": 1}}, {"name": "off", "type": "tests.echo", "if": "False"}, {"name": "see", "type": "tests.see"}])
+    run = start(
+        [
+            {"name": "one", "type": "tests.echo", "with": {"value": 1}},
+            {"name": "off", "type": "tests.echo", "if": "False"},
+            {"name": "see", "type": "tests.see"},
+        ]
+    )
     assert seen[0] == (run.pk, "flow", "see", 1, 1, None, None, None, False)
     assert {name: seen[1][name] for name in ("one", "off")} == {"one": 1, "off": None}
 
@@ -111,7 +135,9 @@ def test_params_are_converted_and_kept_as_they_were_rendered(register) -> None:
     def take(wait: timedelta, count: int = 3) -> None:
         seen.append((wait, count))
 
-    run = start([{"name": "take", "type": "tests.take", "with": {"wait": "{{ how_long }}"}}], {"how_long": "2h"})
+    run = start(
+        [{"name": "take", "type": "tests.take", "with": {"wait": "{{ how_long }}"}}], {"how_long": "2h"}
+    )
     assert seen == [(timedelta(hours=2), 3)]
     assert step_run(run, "take").params == {"wait": "2h"}
 
@@ -121,7 +147,17 @@ def test_params_that_do_not_fit_fail_all_at_once_and_for_good(register) -> None:
     def take(wait: timedelta, count: int) -> None:
         raise AssertionError
 
-    run = start([{"name": "take", "type": "tests.take", "with": {"wait": "{{ a }}", "count": "{{ b }}"}, "retry": {"attempts": 3, "delay": 0}}], {"a": "soon", "b": "many"})
+    run = start(
+        [
+            {
+                "name": "take",
+                "type": "tests.take",
+                "with": {"wait": "{{ a }}", "count": "{{ b }}"},
+                "retry": {"attempts": 3, "delay": 0},
+            }
+        ],
+        {"a": "soon", "b": "many"},
+    )
     assert (run.status, step_runs(run).count()) == ("failed", 1)
     assert run.error_type == "django_workflow.exceptions.ParamsError"
     for part in ("step 'take'", "tests.take", "wait", "count"):
@@ -130,7 +166,9 @@ def test_params_that_do_not_fit_fail_all_at_once_and_for_good(register) -> None:
 
 
 def test_a_type_nobody_knows_any_more_waits_for_its_handler(register, monkeypatch) -> None:
-    run = waiting_run([{"name": "one", "type": "tests.note"}, {"type": "tests.echo", "with": {"value": "on"}}])
+    run = waiting_run(
+        [{"name": "one", "type": "tests.note"}, {"type": "tests.echo", "with": {"value": "on"}}]
+    )
     with monkeypatch.context() as gone:
         gone.delitem(registry._handlers, "tests.note")
         run = let_time_pass(run)

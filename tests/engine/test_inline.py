@@ -61,7 +61,7 @@ def test_an_expression_reads_state_outputs_and_the_run() -> None:
             "with": {"value": ["{{ steps.one.id }}", "{{ steps.skipped.id }}", "{{ run.workflow }}"]},
         },
     ]
-    assert start(steps, {"user": {"name": "ann"}}).output == ["ANN", None, "flow"]
+    assert start(steps, {"user": {"name": "guest"}}).output == ["GUEST", None, "flow"]
 
 
 def test_end_gives_the_output_and_starts_nothing_more(register) -> None:

@@ -24,15 +24,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).parent.parent.parent
 SETUP = "import django; django.setup(); import tests.engine.steps_for_tests\n"
 TRIGGER = SETUP + "from django_workflow import trigger; trigger('flow', {'marker': %r})"
+SHORT_LEASE = "from django.conf import settings; settings.DJANGO_WORKFLOW = {'LEASE': '1s'}\n"
 WORK = SETUP + "from django_workflow.engine.execute import work; print(work('default'))"
 
 
 def python(code: str) -> subprocess.Popen[str]:
     """Start a Python that uses the database of the tests."""
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-
-
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
 
 
 def kill_in_the_middle(marker: Path) -> Run:
@@ -55,8 +56,17 @@ def kill_in_the_middle(marker: Path) -> Run:
     ],
     ids=["plain", "atomic"],
 )
-def test_a_run_whose_process_was_killed_is_finished_by_another(tmp_path: Path, step: dict[str, Any], began: int) -> None:
-    define("flow", steps=[{"name": "one", "type": "tests.note"}, {"name": "two", **step}, {"name": "three", "type": "tests.note"}])
+def test_a_run_whose_process_was_killed_is_finished_by_another(
+    tmp_path: Path, step: dict[str, Any], began: int
+) -> None:
+    define(
+        "flow",
+        steps=[
+            {"name": "one", "type": "tests.note"},
+            {"name": "two", **step},
+            {"name": "three", "type": "tests.note"},
+        ],
+    )
     run = kill_in_the_middle(tmp_path / "marker")
     assert (run.status, history(run)) == ("running", ["one:done", "two:running"])
 
@@ -71,3 +81,12 @@ def test_a_run_whose_process_was_killed_is_finished_by_another(tmp_path: Path, s
     assert (row.crashes, row.attempt, row.output) == (1, 1, "finished")
     assert Note.objects.filter(text="two began").count() == began
     assert Note.objects.filter(text__in=["one", "three"]).count() == 2
+
+
+def test_the_lease_of_a_long_handler_is_renewed_while_it_runs() -> None:
+    define("flow", steps=[{"name": "one", "type": "tests.wait_for_renewals"}])
+    child = python(SHORT_LEASE + TRIGGER % "")
+    child.communicate(timeout=60)
+    run = Run.objects.get()
+    assert (run.status, run.output) == ("done", "renewed twice")
+    assert step_run(run, "one").crashes == 0

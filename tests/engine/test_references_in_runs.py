@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
 from django_workflow import define, trigger
-from django_workflow.exceptions import NotStorable
+from django_workflow.exceptions import DefinitionError, NotStorable
 from django_workflow.models import Run
 from tests.testapp.models import Customer, Order, Tag
 
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def order() -> Order:
-    customer = Customer.objects.create(name="Ann", email="ann@example.com", password="pw-secret", api_token="token-secret")
+    customer = Customer.objects.create(
+        name="Customer", email="customer@example.com", password="pw-secret", api_token="token-secret"
+    )
     order = Order.objects.create(customer=customer, number="A1", total=Decimal("1200.00"))
     order.tags.add(Tag.objects.create(name="vip"))
     return order
@@ -43,8 +45,21 @@ def test_a_row_is_kept_as_a_reference_and_handlers_get_the_row(register, order) 
 
 
 def test_expressions_read_fields_and_those_behind_a_foreign_key(order) -> None:
-    run = start([echo(["{{ order.number }}", "{{ order.total }}", "{{ order.customer.email }}", "{{ order.customer_id }}", "{{ order.pk }}"])], {"order": order})
-    assert run.output == ["A1", {"$decimal": "1200.00"}, "ann@example.com", order.customer_id, order.pk]
+    run = start(
+        [
+            echo(
+                [
+                    "{{ order.number }}",
+                    "{{ order.total }}",
+                    "{{ order.customer.email }}",
+                    "{{ order.customer_id }}",
+                    "{{ order.pk }}",
+                ]
+            )
+        ],
+        {"order": order},
+    )
+    assert run.output == ["A1", {"$decimal": "1200.00"}, "customer@example.com", order.customer_id, order.pk]
 
 
 def test_a_row_is_read_fresh_each_time(order) -> None:
@@ -53,7 +68,10 @@ def test_a_row_is_read_fresh_each_time(order) -> None:
     assert let_time_pass(run).output == "B2"
 
 
-@pytest.mark.parametrize("total, went", [(Decimal("1200.00"), "skipped"), (Decimal("1.00"), "skipped"), (Decimal("1000.01"), "done")])
+@pytest.mark.parametrize(
+    ("total", "went"),
+    [(Decimal("1200.00"), "skipped"), (Decimal("1.00"), "skipped"), (Decimal("1000.01"), "done")],
+)
 def test_a_condition_compares_a_decimal_field_as_a_number(order, total, went) -> None:
     Order.objects.update(total=total)
     run = start([echo(1, **{"if": "order.total > 1000 and order.total < 1100.5"})], {"order": order})
@@ -93,19 +111,20 @@ def test_a_missing_name_fails_with_those_there_are() -> None:
     ],
 )
 def test_what_is_out_of_reach_says_so(order, expression, message) -> None:
-    user = User.objects.create_user("ann", password="pw-secret")
+    user = User.objects.create_user("staff", password="pw-secret")
     run = start([echo(f"{{{{ {expression} }}}}")], {"order": order, "user": user})
     assert run.status == "failed"
     assert message in run.error
     assert "secret" not in run.error + step_run(run, "read").traceback
 
 
-@pytest.mark.parametrize("expression", ["order.__class__", "order._state", "order._meta", "text.__class__", "order.customer.__dict__"])
-def test_pythons_own_names_are_refused_at_publishing_or_in_the_run(order, expression) -> None:
-    with pytest.raises(Exception, match="__|_state|_meta|nderscore"):
-        run = start([echo(f"{{{{ {expression} }}}}")], {"order": order, "text": "a"})
-        assert run.status == "failed"
-        raise ValueError(run.error)
+@pytest.mark.parametrize(
+    "expression",
+    ["order.__class__", "order._state", "order._meta", "text.__class__", "order.customer.__dict__"],
+)
+def test_pythons_own_names_are_refused_at_publishing(expression) -> None:
+    with pytest.raises(DefinitionError, match=rf"step 'read', with.value: .*{expression}.*underscores"):
+        define("flow", steps=[echo(f"{{{{ {expression} }}}}")])
 
 
 def test_a_deleted_row_behind_a_reference_is_named(order) -> None:
@@ -146,10 +165,14 @@ def test_a_reference_from_outside_stays_data(register) -> None:
         context.state["again"] = value
         return {"nested": [value]}
 
-    User.objects.create_user("ann", pk=1)
+    User.objects.create_user("staff", pk=1)
     steps = [
         {"name": "take", "type": "tests.take", "with": {"value": "{{ posed }}"}},
-        {"name": "read", "type": "tests.echo", "with": {"value": ["{{ posed }}", "{{ again }}", "{{ steps.take.nested.0 }}"]}},
+        {
+            "name": "read",
+            "type": "tests.echo",
+            "with": {"value": ["{{ posed }}", "{{ again }}", "{{ steps.take.nested.0 }}"]},
+        },
     ]
     run = start(steps, {"posed": POSED})
     assert run.status == "done"
@@ -158,14 +181,17 @@ def test_a_reference_from_outside_stays_data(register) -> None:
 
 
 def test_a_reference_from_outside_cannot_be_read_through() -> None:
-    User.objects.create_user("ann", pk=1)
+    User.objects.create_user("staff", pk=1)
     run = start([echo("{{ posed.username }}")], {"posed": POSED})
     assert run.status == "failed"
     assert "posed has no 'username'" in run.error
 
 
 def test_keys_of_the_input_that_begin_with_a_dollar_stay_data_too() -> None:
-    run = start([{"type": "flow.set", "with": {"copied": "{{ a }}"}}], {"$model": "auth.user", "pk": 1, "a": {"$date": "x"}})
+    run = start(
+        [{"type": "flow.set", "with": {"copied": "{{ a }}"}}],
+        {"$model": "auth.user", "pk": 1, "a": {"$date": "x"}},
+    )
     assert run.status == "done"
     assert run.state["$model"] == "auth.user"
     assert run.state["copied"] == {"$dict": {"$date": "x"}}
@@ -177,7 +203,9 @@ def test_a_declared_input_takes_a_key_for_a_row(order) -> None:
     assert (run.output, run.input) == ("A1", {"order": {"$model": "testapp.order", "pk": order.pk}})
 
 
-@pytest.mark.parametrize(("value", "reason"), [(Order(number="new"), "save it first"), (AnonymousUser(), "anonymous")])
+@pytest.mark.parametrize(
+    ("value", "reason"), [(Order(number="new"), "save it first"), (AnonymousUser(), "anonymous")]
+)
 def test_what_has_no_row_is_refused(value, reason) -> None:
     start([echo(1)])
     with pytest.raises(NotStorable, match=rf"^input\.it: .*{reason}"):
@@ -186,7 +214,7 @@ def test_what_has_no_row_is_refused(value, reason) -> None:
 
 def test_the_subject_of_a_run_is_found_again(order) -> None:
     define("flow", steps=[echo(1)])
-    user = User.objects.create_user("ann")
+    user = User.objects.create_user("staff")
     run = trigger("flow", subject=order, user=user)
     assert Run.objects.about(order).get() == run
     assert Run.objects.get().subject == order

@@ -99,7 +99,13 @@ def test_a_handler_that_changes_its_params_changes_no_state(register) -> None:
     def change(values: list) -> None:
         values.append("changed")
 
-    run = start([{"type": "tests.change", "with": {"values": "{{ list }}"}}, {"type": "tests.echo", "with": {"value": "{{ list }}"}}], {"list": []})
+    run = start(
+        [
+            {"type": "tests.change", "with": {"values": "{{ list }}"}},
+            {"type": "tests.echo", "with": {"value": "{{ list }}"}},
+        ],
+        {"list": []},
+    )
     assert run.output == []
 
 
@@ -126,7 +132,8 @@ def test_a_value_that_cannot_be_stored_names_its_path_and_the_state_stays(regist
 
 
 @pytest.mark.parametrize(
-    ("value", "path"), [({"a": {1, 2}}, "output.a"), ([1, [object()]], "output[1][0]"), (float("nan"), "output")]
+    ("value", "path"),
+    [({"a": {1, 2}}, "output.a"), ([1, [object()]], "output[1][0]"), (float("nan"), "output")],
 )
 def test_an_output_that_cannot_be_stored_names_its_path(register, value, path) -> None:
     @register("tests.give")

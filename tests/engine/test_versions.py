@@ -7,21 +7,21 @@ import pytest
 from django_workflow import define, trigger
 from django_workflow.engine.publish import publish
 from django_workflow.models import Run, Step, StepRun, Workflow
-from tests.testapp.models import Note
 
-from .runs import fresh, let_time_pass, start, step_runs, waiting_run
+from .runs import fresh, let_time_pass, notes, start, step_runs, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OLD = [{"name": "first", "type": "tests.note"}, {"name": "second", "type": "tests.note", "with": {"text": "old"}}]
-
-
-def notes() -> list[str]:
-    return [note.text for note in Note.objects.order_by("pk")]
+OLD = [
+    {"name": "first", "type": "tests.note"},
+    {"name": "second", "type": "tests.note", "with": {"text": "old"}},
+]
 
 
 def test_publishing_while_a_run_is_under_way_does_not_change_it() -> None:
     run = waiting_run(OLD)
-    workflow = define("flow", steps=[{"name": "first", "type": "tests.fail"}, {"name": "third", "type": "tests.note"}])
+    workflow = define(
+        "flow", steps=[{"name": "first", "type": "tests.fail"}, {"name": "third", "type": "tests.note"}]
+    )
     assert workflow.published.number == 2
     run = let_time_pass(run)
     assert (run.status, run.version.number, notes()) == ("done", 1, ["first", "old"])
@@ -59,7 +59,11 @@ def test_a_version_published_in_the_middle_of_a_handler_does_not_change_its_run(
 def test_two_runs_of_two_versions_go_on_side_by_side() -> None:
     runs = []
     for text in ("one", "two"):
-        runs.append(waiting_run([{"type": "tests.note"}, {"name": "say", "type": "tests.note", "with": {"text": text}}]))
+        runs.append(
+            waiting_run(
+                [{"type": "tests.note"}, {"name": "say", "type": "tests.note", "with": {"text": text}}]
+            )
+        )
     StepRun.objects.update(due_at=None)
     for run in runs:
         step_runs(run).update(due_at="2020-01-01T00:00:00Z")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from django_workflow import registry, step
 from tests.engine import steps_for_tests  # noqa: F401 – registers them
@@ -62,8 +62,6 @@ def manage() -> Callable[..., Done]:
     """Return what calls a management command: ``manage("show_run", run.pk)``."""
 
     def call(command: Any, *arguments: object, **options: Any) -> Done:
-        from django.core.management import CommandError
-
         done = Done()
         try:
             call_command(command, *map(str, arguments), stdout=done.stdout, stderr=done.stderr, **options)

@@ -1,4 +1,4 @@
-"""``trigger_workflow``, ``show_run``, ``export_workflow`` and ``list_step_types``: what they show, and how they exit."""
+"""The commands that start, show, export and list: what they write, and how they exit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from django_workflow import Retry, define, trigger
+from django_workflow import Retry, cancel_run, define, trigger
 from django_workflow.definition.reading import read_definition
 from django_workflow.engine.sync import sync
 from django_workflow.management.commands import trigger_workflow
@@ -53,6 +53,10 @@ def echo(*values: Any) -> None:
         ([], {}),
         (["--input", '{"a": [1, null]}'], {"a": [1, None]}),
         (["-"], {"from": "stdin"}),
+        (["--wait", "-"], {"from": "stdin"}),
+        (["-", "--key", "k"], {"from": "stdin"}),
+        (["--input-file=-"], {"from": "stdin"}),
+        (["--input-file", "-", "--wait"], {"from": "stdin"}),
         (["--input-file", "-"], {"from": "stdin"}),
         (["--input-file", "FILE"], {"from": "a file"}),
     ],
@@ -78,6 +82,9 @@ def test_the_input_comes_from_wherever_it_is(
         (["nobody"], "no workflow named 'nobody'"),
         (["typed", "--input", "{"], "The input is no JSON: "),
         (["typed", "--input", "[1]"], "no JSON object"),
+        (["typed", "--input", "{}", "-"], "Give the input once"),
+        (["typed", "--input", "{}", "--input-file", "x"], "Give the input once"),
+        (["typed", "--input-file", "x", "-"], "Give the input once"),
         (["typed", "--input", '{"number": "many"}'], "number"),
         (["typed"], "number: is required"),
         (["typed", "--input-file", "/nowhere/at/all"], "cannot be read"),
@@ -140,8 +147,6 @@ def test_waiting_shows_steps_while_the_run_goes_on(manage: Manage, register: Cal
     register("tests.look")(look)
     define("shown", steps=[{"name": "early", "type": "tests.echo"}, {"name": "late", "type": "tests.look"}])
     stdout = io.StringIO()
-    from django.core.management import call_command
-
     call_command(command, "shown", "--wait", stdout=stdout)
     assert "early" in seen[0]
     assert "late" not in seen[0]
@@ -255,7 +260,7 @@ def test_an_interrupt_while_the_run_waits_exits_130(manage: Manage) -> None:
     assert Run.objects.get().status == "waiting"
 
 
-# show_run ---------------------------------------------------------------------------------------------------------
+# show_run ------------------------------------------------------------
 
 
 def test_a_run_is_shown_with_each_attempt(manage: Manage) -> None:
@@ -286,8 +291,6 @@ def test_a_run_is_shown_with_each_attempt(manage: Manage) -> None:
 
 
 def test_what_operators_did_is_shown(manage: Manage) -> None:
-    from django_workflow import cancel_run
-
     define("long", steps=[{"type": "flow.sleep", "with": {"for": "3d"}}])
     run = trigger("long")
     cancel_run(run, note="ordered twice")
@@ -312,7 +315,7 @@ def test_a_run_that_is_not_there_exits_2(manage: Manage, arguments: list[str]) -
     assert done.err
 
 
-# export_workflow --------------------------------------------------------------------------------------------------
+# export_workflow ------------------------------------------------------------
 
 
 FULL = {
@@ -384,7 +387,7 @@ def test_an_export_of_nothing_exits_2(manage: Manage) -> None:
     assert "there are: echo" in done.err
 
 
-# list_step_types --------------------------------------------------------------------------------------------------
+# list_step_types ------------------------------------------------------------
 
 
 def test_step_types_are_listed_with_their_params(manage: Manage, register: Callable[..., Any]) -> None:
@@ -434,7 +437,4 @@ def test_no_step_types_are_no_error(manage: Manage) -> None:
 
 
 def test_an_unknown_database_is_bad_usage(manage: Manage) -> None:
-    with pytest.raises(CommandError, match="nowhere"):
-        from django.core.management import call_command
-
-        call_command("show_run", "--database", "nowhere")
+    assert "nowhere" in manage("show_run", "--database", "nowhere").err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import connections, transaction
@@ -32,12 +32,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the workflow, its input, and what to show."""
         parser.add_argument("name", help="The workflow's name.")
-        given = parser.add_mutually_exclusive_group()
-        given.add_argument(
-            "stdin", nargs="?", choices=(STDIN,), metavar=STDIN, help="Read the input from stdin."
+        parser.add_argument("--input", metavar="JSON", help="The input, a JSON object.")
+        # As a positional, "-" would only be found right behind the name. As an option it is never the value
+        # of --input-file, which may therefore go without one.
+        parser.add_argument(
+            "--input-file",
+            metavar="FILE",
+            nargs="?",
+            const=STDIN,
+            help="A file that holds the input; - is stdin.",
         )
-        given.add_argument("--input", metavar="JSON", help="The input, a JSON object.")
-        given.add_argument("--input-file", metavar="FILE", help="A file that holds the input; - is stdin.")
+        parser.add_argument(STDIN, dest="stdin", action="store_true", help="Read the input from stdin.")
         parser.add_argument(
             "--key", help="One run per workflow and key: a second trigger finds the first run."
         )
@@ -103,8 +108,12 @@ def _trigger(options: dict[str, Any], values: Any, using: str) -> Run:
 
 def _read_input(options: dict[str, Any]) -> Any:
     """Return the JSON object that was given, in whichever way; an empty one where none was."""
-    where = STDIN if options["stdin"] else options["input_file"]
-    text = options["input"] if where is None else _read_text(where)
+    file, text = options["input_file"], options["input"]
+    where = STDIN if options["stdin"] else file
+    if (text is not None and where is not None) or (options["stdin"] and file not in (None, STDIN)):
+        raise CommandError("Give the input once: by --input, --input-file or -.", returncode=2)
+    if where is not None:
+        text = _read_text(where)
     if text is None:
         return {}
     try:
@@ -118,10 +127,6 @@ def _read_input(options: dict[str, Any]) -> Any:
 
 def _read_text(where: str) -> str:
     try:
-        return _stdin().read() if where == STDIN else Path(where).read_text(encoding="utf-8-sig")
+        return sys.stdin.read() if where == STDIN else Path(where).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"The input cannot be read: {error}", returncode=2) from error
-
-
-def _stdin() -> TextIO:
-    return sys.stdin
