@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from ..conf import get_settings
 
@@ -25,16 +26,20 @@ def write_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def show_json(value: Any, limit: int | None = None) -> str:
-    """Return ``value`` as HTML, hidden parts starred, cut to ``limit`` characters; a dash for None."""
-    return NOTHING if value is None else show_text(write_json(hide(value)), limit)
+def show_json(value: Any) -> str:
+    """Return ``value`` as HTML, hidden parts starred; a dash for None."""
+    return NOTHING if value is None else show_text(write_json(hide(value)))
 
 
-def show_text(text: str, limit: int | None = None) -> str:
-    """Return preformatted ``text`` as HTML, cut to ``limit`` characters; a dash for none."""
-    if limit is not None and len(text) > limit:
-        text = f"{text[:limit]}…"
+def show_text(text: str) -> str:
+    """Return preformatted ``text`` as HTML; a dash for none."""
     return format_html("<pre>{}</pre>", text) if text else NOTHING
+
+
+def show_line(value: Any, limit: int) -> str:
+    """Return ``value`` as one line of JSON that the page may wrap, hidden parts starred; a dash for None."""
+    text = json.dumps(hide(value), ensure_ascii=False)
+    return NOTHING if value is None else format_html("<code>{}</code>", Truncator(text).chars(limit))
 
 
 def shorten_id(id: UUID) -> str:

@@ -8,12 +8,16 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
+from django.utils.formats import localize
+from django.utils.text import Truncator
+from django.utils.timezone import localtime
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Run, RunAction, StepRun
 from .allowed import is_allowed
 from .read_only import LightChangeList, NeverDeletedMixin
-from .showing import NOTHING, shorten_id, show_duration, show_json, show_text
+from .showing import NOTHING, shorten_id, show_duration, show_json, show_line, show_text
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[StepRun]
@@ -30,19 +34,18 @@ else:
 SEE_PAYLOAD = "view_run_payload"
 # A run may have thousands of step runs; its page shows the latest and links to the list of all.
 SHOWN = 100
-SHOWN_CHARACTERS = 500
+SHOWN_CHARACTERS = 300
 
 PAYLOAD = ("shown_params", "shown_output", "shown_state_changes")
 HIDDEN_PAYLOAD = _(
     "Input, state, params and outputs are hidden: to see them needs django_workflow.view_run_payload."
 )
+_NOT_IN_TABLE = ("item", "event", "progress", "state_changes", "traceback", "logs")
 _PAYLOAD_COLUMNS = ("params", "output", "state_changes", "item", "event", "progress")
 
 
 class StepRunTexts:
-    """The columns of a step run that are more than their value. ``limit`` cuts what is long."""
-
-    limit: int | None = None
+    """The columns of a step run that are more than their value."""
 
     @admin.display(description=_("item"))
     def shown_index(self, step_run: StepRun) -> str:
@@ -52,37 +55,37 @@ class StepRunTexts:
     @admin.display(description=_("params"))
     def shown_params(self, step_run: StepRun) -> str:
         """Return the params the handler was called with."""
-        return show_json(step_run.params, self.limit)
+        return show_json(step_run.params)
 
     @admin.display(description=_("output"))
     def shown_output(self, step_run: StepRun) -> str:
         """Return what the handler returned."""
-        return show_json(step_run.output, self.limit)
+        return show_json(step_run.output)
 
     @admin.display(description=_("state changes"))
     def shown_state_changes(self, step_run: StepRun) -> str:
         """Return the keys of the state that the step wrote."""
-        return show_json(step_run.state_changes or None, self.limit)
+        return show_json(step_run.state_changes or None)
 
     @admin.display(description=_("item's value"))
     def shown_item(self, step_run: StepRun) -> str:
         """Return the item of ``for_each``."""
-        return show_json(step_run.item, self.limit)
+        return show_json(step_run.item)
 
     @admin.display(description=_("event"))
     def shown_event(self, step_run: StepRun) -> str:
         """Return what woke the handler."""
-        return show_json(step_run.event, self.limit)
+        return show_json(step_run.event)
 
     @admin.display(description=_("traceback"))
     def shown_traceback(self, step_run: StepRun) -> str:
         """Return the traceback as it was."""
-        return show_text(step_run.traceback, self.limit)
+        return show_text(step_run.traceback)
 
     @admin.display(description=_("logs"))
     def shown_logs(self, step_run: StepRun) -> str:
         """Return the lines the handler logged."""
-        return show_text("\n".join(map(str, step_run.logs or ())), self.limit)
+        return show_text("\n".join(map(str, step_run.logs or ())))
 
     @admin.display(description=_("duration"))
     def duration(self, step_run: StepRun) -> str:
@@ -101,21 +104,58 @@ class LatestFormSet(InlineFormSet):
 
 
 class StepRunInline(StepRunTexts, NeverDeletedMixin, StepRunTabularInline):
-    """The step runs of a run."""
+    """The step runs of a run, a line each; the page behind ``View`` has all of one."""
 
     model = StepRun
     formset = LatestFormSet
     extra = 0
     show_change_link = True
-    limit = SHOWN_CHARACTERS
     verbose_name_plural = _("step runs")
+
+    @admin.display(description=_("step"))
+    def place(self, step_run: StepRun) -> str:
+        """Return the step with its item, and the visit and attempt where these are not the first."""
+        parts = [str(step_run)]
+        if step_run.visit > 1:
+            parts.append(gettext("visit %d") % step_run.visit)
+        if step_run.attempt > 1:
+            parts.append(gettext("attempt %d") % step_run.attempt)
+        return ", ".join(parts)
+
+    @admin.display(description=_("started at"))
+    def started(self, step_run: StepRun) -> str:
+        """Return when the attempt began, to the second."""
+        begun = step_run.started_at
+        return NOTHING if begun is None else f"{localtime(begun):%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(description=_("status"))
+    def shown_status(self, step_run: StepRun) -> str:
+        """Return the status, and what a waiting step waits for, until when."""
+        if not step_run.waiting_for:
+            return step_run.get_status_display()
+        waiting = f"{step_run.get_status_display()}: {step_run.get_waiting_for_display()}"
+        return waiting if step_run.due_at is None else f"{waiting}, {localize(localtime(step_run.due_at))}"
+
+    @admin.display(description=_("params"))
+    def params_line(self, step_run: StepRun) -> str:
+        """Return the params the handler was called with."""
+        return show_line(step_run.params, SHOWN_CHARACTERS)
+
+    @admin.display(description=_("output"))
+    def output_line(self, step_run: StepRun) -> str:
+        """Return what the handler returned."""
+        return show_line(step_run.output, SHOWN_CHARACTERS)
+
+    @admin.display(description=_("error"))
+    def error_line(self, step_run: StepRun) -> str:
+        """Return the class of the error and its text."""
+        name = step_run.error_type.rpartition(".")[2]
+        return Truncator(f"{name}: {step_run.error}").chars(SHOWN_CHARACTERS) if name else NOTHING
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the columns that the user may see."""
-        payload = PAYLOAD if is_allowed(request, SEE_PAYLOAD, obj) else ()
-        times = ("created_at", "started_at", "finished_at")
-        start = ("step", "shown_index", "visit", "attempt", "status", "waiting_for", *times)
-        return (*start, *payload, "error_type", "error", "shown_traceback", "shown_logs")
+        payload = ("params_line", "output_line") if is_allowed(request, SEE_PAYLOAD, obj) else ()
+        return ("place", "shown_status", "started", "duration", *payload, "error_line")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return every column."""
@@ -123,7 +163,7 @@ class StepRunInline(StepRunTexts, NeverDeletedMixin, StepRunTabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StepRun]:
         """Return the rows, without what the table does not show."""
-        return super().get_queryset(request).defer("item", "event", "progress")
+        return super().get_queryset(request).defer(*_NOT_IN_TABLE)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say yes: whoever sees the run's page sees its steps."""
