@@ -1,10 +1,15 @@
-# `make` lists the targets. Each of them makes its own virtual environment first, when that is missing or older than
-# pyproject.toml. Only a Python (3.11 or newer), git and make must be there: `make PYTHON=python3.13 test` picks one.
+# `make` lists the targets. Each of them makes its own virtual environment first, when that is missing or stale: older
+# than pyproject.toml, with a Python that no longer starts, or with another one than was asked for.
+# Only a Python (3.11 or newer), git and make must be there: `make PYTHON=python3.13 test` picks one.
 
 PYTHON ?= python3
 ARGS ?=
 python := .venv/bin/python
 stamp := .venv/installed
+
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+found := $(call version,$(python))
+wanted := $(if $(filter file,$(origin PYTHON)),$(found),$(call version,$(PYTHON)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,14 +35,19 @@ test-matrix: $(stamp) ## Test every supported Django on every Python found here 
 lint: $(stamp) ## Check style, format and types
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
-	$(python) -m mypy django_workflow $(wildcard example_project)
+	$(python) -m mypy
 
 bench: $(stamp) ## Measure steps and starts per second
 	$(python) -m tests.benchmarks $(ARGS)
 
+ifneq ($(found),$(or $(wanted),none))
+.PHONY: $(stamp)
+anew := --clear
+endif
+
 $(stamp): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(anew) .venv
 	$(python) -m pip install --quiet --upgrade pip
 	$(python) -m pip install --quiet --editable . --group dev
 	@touch $@

@@ -10,7 +10,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .context import StepContext
-from .exceptions import PermanentError, RetryAfter, WorkflowError
+from .exceptions import (
+    DefinitionError,
+    DeletedReference,
+    ExpressionError,
+    Failed,
+    Interrupted,
+    LeaseLost,
+    MaxVisitsExceeded,
+    NotStorable,
+    OutcomeError,
+    OwnershipError,
+    ParamsError,
+    PermanentError,
+    Poisoned,
+    RegistrationError,
+    RetryAfter,
+    RunTimeout,
+    StepTimeout,
+    TooLarge,
+    VerbRefused,
+    WorkflowError,
+    WorkflowNotFound,
+)
 from .outcomes import End, Goto, Sleep
 from .params import Condition, Secret, StepName
 from .registry import step
@@ -23,16 +45,34 @@ _LAZY = frozenset({"cancel_run", "define", "retry_run", "trigger", "trigger_many
 
 __all__ = [
     "Condition",
+    "DefinitionError",
+    "DeletedReference",
     "End",
+    "ExpressionError",
+    "Failed",
     "Goto",
+    "Interrupted",
+    "LeaseLost",
+    "MaxVisitsExceeded",
+    "NotStorable",
+    "OutcomeError",
+    "OwnershipError",
+    "ParamsError",
     "PermanentError",
+    "Poisoned",
+    "RegistrationError",
     "Retry",
     "RetryAfter",
+    "RunTimeout",
     "Secret",
     "Sleep",
     "StepContext",
     "StepName",
+    "StepTimeout",
+    "TooLarge",
+    "VerbRefused",
     "WorkflowError",
+    "WorkflowNotFound",
     "cancel_run",
     "define",
     "retry_run",

@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from .engine import control, create, publish
 from .exceptions import DefinitionError, WorkflowNotFound
-from .models import ManagedBy, Run, Source, Workflow
+from .models import ManagedBy, Run, Workflow
 
 RunLike = Run | UUID | str | tuple[str, str]
 
@@ -70,7 +70,6 @@ def trigger(
     subject: Model | None = None,
     user: AbstractBaseUser | None = None,
     using: str | None = None,
-    source: Source = Source.CODE,
 ) -> Run:
     """Start a run in the caller's transaction: rolled back, nothing ran.
 
@@ -87,7 +86,7 @@ def trigger(
     alias = create.write_alias(using)
     found = create.find_workflow(_name(workflow), alias)
     order = create.make_order(found, input, key=key, subject=subject, using=alias)
-    return create.create_run(found, order, using=alias, source=source, user=_known(user))
+    return create.create_run(found, order, using=alias, user=_known(user))
 
 
 def trigger_many(

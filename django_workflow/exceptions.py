@@ -39,7 +39,7 @@ class WorkflowError(Exception):
 class DefinitionError(WorkflowError):
     """A definition that cannot be published.
 
-    ``problems`` is a list of :class:`django_workflow.definition.validate.Problem`, or of plain texts.
+    ``problems`` is a list of :class:`django_workflow.definition.spec.Problem`, or of plain texts.
     """
 
     def __init__(self, name: str, problems: Sequence[object]) -> None:

@@ -111,8 +111,6 @@ def _listed(addresses: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _as_text(value: Any) -> str:
-    return (
-        {True: "true", False: "false", None: ""}.get(value, str(value))
-        if value is None or isinstance(value, bool)
-        else str(value)
-    )
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -51,7 +51,16 @@ def test_the_demo_shows_every_step_and_where_things_are(tmp_path: Path) -> None:
     assert re.search(r"contact +http://127.0.0.1:8000/admin/shop/contact/\d+/change/", first)
     assert (
         len(re.findall(r"run +http://127.0.0.1:8000/admin/django_workflow/run/[-0-9a-f]+/change/", first))
-        == 3
+        == 4
     )
     assert "customer-2 signs up" in second
-    assert "user demo, password demo" in first
+    assert first.endswith("make serve opens these pages (user demo, password demo).\n")
+
+
+def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text()
+    shown = re.search(r"```text\n(A teapot.*?)```", page, re.DOTALL)
+    assert shown is not None
+    pieces = re.split(r"…(?=\n)|\d+ ms|ch_[0-9a-f]+", re.sub(" +", " ", shown[1]))
+    pattern = r"(?:\d+ ms|ch_[0-9a-f]+|.*)".join(map(re.escape, pieces))
+    assert re.search(pattern, re.sub(" +", " ", run_manage(tmp_path, "demo")))

@@ -19,7 +19,7 @@ from .links import Link, list_url, row_url
 from .read_only import LightChangeList, ReadOnlyMixin
 from .showing import NOTHING, shorten_id, show_duration, show_json
 from .step_runs import HIDDEN_PAYLOAD, SEE_PAYLOAD, ActionInline, StepRunInline
-from .verbs import CANCEL, RETRY, VERBS, apply_to_list, apply_to_page
+from .verbs import CANCEL, CONTROL, RETRY, VERBS, apply_to_list, apply_to_page
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Run]
@@ -98,7 +98,7 @@ class RunAdminMixin(ReadOnlyMixin, Mixed):
 
     def has_control_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
         """Say whether the user may cancel and retry runs, or this one."""
-        return is_allowed(request, "control_run", obj)
+        return is_allowed(request, CONTROL, obj)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out."""

@@ -27,4 +27,5 @@ def _check(file: ShippedFile) -> Iterator[CheckMessage]:
             hint = "The file is not synced until this is mended."
             yield Error(str(problem), hint, file.source, "django_workflow.E007")
         else:
-            yield Warning(str(problem), None, file.source, "django_workflow.W004")
+            hint = "The file is synced all the same; each of its versions keeps its warnings."
+            yield Warning(str(problem), hint, file.source, "django_workflow.W004")

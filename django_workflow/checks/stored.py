@@ -32,12 +32,13 @@ def check_versions(
 def _check_database(alias: str) -> list[CheckMessage]:
     if not router.allow_migrate_model(alias, WorkflowVersion):
         return []
-    if WorkflowVersion._meta.db_table not in connections[alias].introspection.table_names():
-        return []
     try:
+        if WorkflowVersion._meta.db_table not in connections[alias].introspection.table_names():
+            return []
         return [message for version in _in_use(alias) if (message := _check(version, alias)) is not None]
     except (OperationalError, ProgrammingError):
-        # The tables are those of another release: migrate, which also comes here, is about to change them.
+        # The tables are of another release, and migrate, which comes here too, will change them; or the
+        # database is down, and Django 6.1 asks each one whether the command needs it or not.
         return []
 
 

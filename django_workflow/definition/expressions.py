@@ -150,7 +150,6 @@ class Template:
     """A JSON value whose strings may hold expressions; ``references`` are the paths they look up."""
 
     references: frozenset[tuple[str, ...]]
-    is_literal: bool
     _tree: Any = field(repr=False)
 
     def render(self, scope: Mapping[str, Any], *, max_bytes: int = MAX_BYTES) -> Any:
@@ -193,7 +192,7 @@ def parse_template(value: Any) -> Template:
     found: list[Expression] = []
     tree = _parse_node(value, found, 0)
     references = frozenset(path for expression in found for path in expression.references)
-    return Template(references=references, is_literal=not found, _tree=tree)
+    return Template(references=references, _tree=tree)
 
 
 def _parse_node(value: Any, found: list[Expression], depth: int) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from ..durations import format_duration
+from ..storable import is_storable_text
 
 MAX_DEPTH = 100
 MAX_DIGITS = 1000
@@ -63,7 +64,7 @@ def plain_scalar(value: Any, path: str = "") -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= each <= "\udfff" for each in value):
+        if not is_storable_text(value):
             raise ValueError(f"{path or 'it'} holds NUL or a lone surrogate, which no database keeps")
         return str(value)
     kind = type(value).__name__

@@ -21,9 +21,6 @@ class Parts:
     condition: Condition | None
     for_each: Expression | None
     params: Mapping[str, Part]
-    # The steps that each part reads an output or an error of.
-    reads_before: frozenset[str]
-    reads_params: frozenset[str]
 
 
 class Program:
@@ -46,14 +43,10 @@ class Program:
 
 
 def _parse(step: StepSpec, condition_params: frozenset[str]) -> Parts:
-    params = {name: _parse_param(value, name in condition_params) for name, value in step.params.items()}
-    before = [part for part in (_condition(step), _for_each(step)) if part is not None]
     return Parts(
-        condition=_condition(step),
-        for_each=_for_each(step),
-        params=params,
-        reads_before=_steps_read(before),
-        reads_params=_steps_read(params.values()),
+        condition=None if step.condition is None else parse_condition(step.condition),
+        for_each=None if step.for_each is None else parse_expression(step.for_each),
+        params={name: _parse_param(value, name in condition_params) for name, value in step.params.items()},
     )
 
 
@@ -61,20 +54,3 @@ def _parse_param(value: Any, is_condition: bool) -> Part:
     if is_condition and isinstance(value, bool):
         value = str(value)
     return parse_condition(value) if is_condition and isinstance(value, str) else parse_template(value)
-
-
-def _condition(step: StepSpec) -> Condition | None:
-    return None if step.condition is None else parse_condition(step.condition)
-
-
-def _for_each(step: StepSpec) -> Expression | None:
-    return None if step.for_each is None else parse_expression(step.for_each)
-
-
-def _steps_read(parts: Collection[Expression | Part]) -> frozenset[str]:
-    return frozenset(
-        path[1]
-        for part in parts
-        for path in part.references
-        if path[0] in ("steps", "errors") and len(path) > 1
-    )

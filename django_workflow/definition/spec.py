@@ -12,7 +12,6 @@ from ..retry import Retry
 FORMAT = 1
 MAX_STEPS = 1000
 MAX_ITEMS = 10_000
-DEFAULT_MAX_VISITS = 1000
 
 JUMP = "jump"
 RESERVED_NAMES = frozenset({"end", "fail", "continue", JUMP})

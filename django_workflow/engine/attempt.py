@@ -21,7 +21,7 @@ from ..outcomes import End, Goto, Sleep
 from ..registry import Handler
 from .call import call_handler, commit_start, time_limit
 from .claim import Claim
-from .deadline import DeadlinePassed
+from .deadline import DeadlinePassed, deadline
 from .leases import Lease, hold
 from .moves import Finished, Passed, Result, Slept, Spread
 from .now import database_now
@@ -37,6 +37,7 @@ class Attempt:
     handler: Handler
     scope: Scope
     outputs: Outputs
+    lease: Lease
     params: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     context: StepContext | None = None
@@ -50,9 +51,16 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     outputs = Outputs(claim.run, claim.program.graph.steps, claim.using)
     errors = Errors(claim.run, claim.program.graph.steps, claim.using)
     scope = Scope(claim.run, claim.step_run, outputs, errors, claim.using)
-    going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs)
+    lease = Lease(using=claim.using, step_run_id=claim.step_run.pk, token=claim.token)
+    going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs, lease=lease)
     try:
-        return _before_call(going) or _call(going)
+        with hold(lease):
+            with deadline(time_limit(claim.spec, handler)):
+                report = _before_call(going)
+            report = report or _call(going)
+        if lease.is_lost:
+            raise LeaseLost
+        return report
     except LeaseLost:
         raise
     except DeadlinePassed:
@@ -125,15 +133,11 @@ def _outputs_of_items(claim: Claim) -> list[Any]:
 
 def _call(going: Attempt) -> Report:
     claim = going.claim
-    lease = Lease(using=claim.using, step_run_id=claim.step_run.pk, token=claim.token)
-    going.context = context = _make_context(going, lease)
+    going.context = context = _make_context(going)
     name = going.handler.signature.context_name
     arguments = going.arguments if name is None else {**going.arguments, name: context}
     commit_start(claim, going.handler)
-    with hold(lease):
-        outcome = call_handler(going.handler, arguments, time_limit(claim.spec, going.handler))
-    if lease.is_lost:
-        raise LeaseLost
+    outcome = call_handler(going.handler, arguments, time_limit(claim.spec, going.handler))
     output, result = _interpret(claim, outcome)
     encoded = encode(output, "output", using=claim.using)
     check_size(encoded, "output", get_settings().MAX_BYTES)
@@ -147,7 +151,7 @@ def _call(going: Attempt) -> Report:
     )
 
 
-def _make_context(going: Attempt, lease: Lease) -> StepContext:
+def _make_context(going: Attempt) -> StepContext:
     claim, row = going.claim, going.claim.step_run
     return StepContext(
         run_id=claim.run.pk,
@@ -161,8 +165,8 @@ def _make_context(going: Attempt, lease: Lease) -> StepContext:
         steps=LoadedOutputs(going.outputs),
         event=None if row.event is None else _event(row.event, claim.using),
         idempotency_key=f"{claim.run.pk}:{row.step}:{row.visit}:{row.index}",
-        is_cancelled=lease.is_cancelled,
-        beat=lease.demand,
+        is_cancelled=going.lease.is_cancelled,
+        beat=going.lease.demand,
     )
 
 

@@ -22,6 +22,9 @@ from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .now import database_now
 
+# How both of PostgreSQL's drivers number a transaction that is open, and one that an error has stopped.
+_OPEN = (2, 3)
+
 
 def time_limit(spec: StepSpec, handler: Handler) -> timedelta | None:
     """Return how long an attempt may take: what the step says, else the handler, else the setting.
@@ -58,11 +61,22 @@ def call_handler(handler: Handler, arguments: Mapping[str, Any], limit: timedelt
     }
     try:
         if handler.is_async:
-            return async_to_sync(_await)(handler, arguments, limit)
+            return _call_async(handler, arguments, limit)
         with deadline(limit):
             return handler.function(**arguments)
     finally:
         _close_open_transactions(before)
+
+
+class _Overdue(BaseException):
+    """An async handler was past its deadline. ``DeadlinePassed`` itself would break the event loop."""
+
+
+def _call_async(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
+    try:
+        return async_to_sync(_await)(handler, arguments, limit)
+    except _Overdue:
+        raise DeadlinePassed from None
 
 
 async def _await(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
@@ -72,7 +86,7 @@ async def _await(handler: Handler, arguments: Mapping[str, Any], limit: timedelt
             return await handler.function(**arguments)
     except TimeoutError:
         if timer.expired():
-            raise DeadlinePassed from None
+            raise _Overdue from None
         raise
 
 
@@ -81,12 +95,38 @@ def _transaction_of(connection: Any) -> tuple[bool, bool, int]:
 
 
 def _close_open_transactions(before: Mapping[str, tuple[bool, bool, int]]) -> None:
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None or connection.in_atomic_block:
-            continue
-        if not connection.autocommit and before.get(connection.alias, (True, False, 0))[0]:
-            connection.rollback()
-            connection.set_autocommit(True)
-            raise OutcomeError(
-                f"the handler left a transaction open on {connection.alias!r}; it was rolled back."
-            )
+    left_open = [
+        connection.alias
+        for connection in connections.all(initialized_only=True)
+        if connection.connection is not None
+        and _roll_back(connection, *before.get(connection.alias, (True, False, 0)))
+    ]
+    if left_open:
+        raise OutcomeError(f"the handler left a transaction open on {left_open[0]!r}; it was rolled back.")
+
+
+def _roll_back(connection: Any, autocommit: bool, in_atomic_block: bool, depth: int) -> bool:
+    """Roll back what the handler left open; return whether it left anything."""
+    if in_atomic_block:
+        if not connection.in_atomic_block or len(connection.savepoint_ids) <= depth:
+            return False
+        savepoint = connection.savepoint_ids[depth]
+        del connection.savepoint_ids[depth:], connection.atomic_blocks[depth + 1 :]
+        connection.needs_rollback = False
+        if savepoint is not None:
+            connection.savepoint_rollback(savepoint)
+        return True
+    if not autocommit or not (connection.in_atomic_block or _is_open(connection)):
+        return False
+    connection.in_atomic_block = connection.needs_rollback = False
+    del connection.savepoint_ids[:], connection.atomic_blocks[:]
+    connection.rollback()
+    connection.set_autocommit(True)
+    return True
+
+
+def _is_open(connection: Any) -> bool:
+    """Whether a transaction is open, be it by a BEGIN of the handler's own."""
+    raw = connection.connection
+    status = getattr(getattr(raw, "info", None), "transaction_status", 0)
+    return not connection.autocommit or bool(getattr(raw, "in_transaction", False)) or status in _OPEN

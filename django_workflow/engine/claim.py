@@ -205,6 +205,13 @@ def lock_claim(claim: Claim) -> None:
     claim.locked = True
 
 
+def unlock(claim: Claim) -> None:
+    """Take back in memory the lock of a transaction that was rolled back, and the revision it raised."""
+    if claim.locked:
+        claim.locked = False
+        claim.run.revision -= 1
+
+
 def put(row: Run | StepRun, values: dict[str, Any]) -> None:
     """Set on the row in memory what was written to the database."""
     for name, value in values.items():

@@ -6,6 +6,7 @@ Cancel and retry, each one short transaction behind the run's lock (ENGINE.md ru
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from ..exceptions import VerbRefused
 from ..models import Run, RunAction, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from ..storable import clean_text
-from .claim import lock_run
+from .claim import StaleClaim, lock_run
 from .endings import cancel_waiting, others_live, retire_steps, skip_steps
 from .execute import drive
 from .jump import plan_jump
@@ -27,7 +28,7 @@ from .plan import plan_ready, plan_retry
 from .programs import get_program
 from .report import overdue, report_error
 from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
-from .telling import tell_recorded
+from .telling import tell_clock_is_needed, tell_recorded
 
 Verb = Callable[[Run, datetime, str], None]
 
@@ -48,8 +49,10 @@ def retry(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Ru
 
 
 def _drive(run: Run, using: str) -> None:
-    drive(using, run.pk)
+    is_driven = drive(using, run.pk)
     run.refresh_from_db(using=using)
+    if is_driven:
+        tell_clock_is_needed(run)
 
 
 def end_overdue(using: str, now: datetime) -> int:
@@ -57,7 +60,7 @@ def end_overdue(using: str, now: datetime) -> int:
     late = Run.objects.using(using).active().filter(ending="", deadline__lte=now)
     count = 0
     for run_id in list(late.order_by("deadline").values_list("pk", flat=True)[:500]):
-        with transaction.atomic(using=using):
+        with suppress(StaleClaim), transaction.atomic(using=using):
             run = lock_run(using, run_id)
             if not run.is_final and not run.ending and run.deadline is not None and run.deadline <= now:
                 _head_for(run, RunStatus.FAILED, now, using, overdue(run))
@@ -68,7 +71,10 @@ def end_overdue(using: str, now: datetime) -> int:
 def _apply(name: str, verb: Verb, run: Run, using: str, by: AbstractBaseUser | None, note: str) -> Run:
     now = database_now(using)
     with transaction.atomic(using=using):
-        locked = lock_run(using, run.pk)
+        try:
+            locked = lock_run(using, run.pk)
+        except StaleClaim:
+            raise VerbRefused(f"run {run.pk} does not exist any more.") from None
         verb(locked, now, using)
         RunAction.objects.using(using).create(
             run=locked, verb=name, by_id=None if by is None else by.pk, note=clean_text(note), at=now

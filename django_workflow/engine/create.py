@@ -28,6 +28,7 @@ from .now import database_now
 from .plan import plan_start
 from .programs import get_program
 from .rows import make_rows
+from .telling import tell_clock_is_needed
 
 logger = logging.getLogger("django_workflow")
 
@@ -232,5 +233,7 @@ def _drive_after_commit(runs: Sequence[Run], using: str) -> None:
 
 def _drive_all(runs: Sequence[Run], using: str) -> None:
     for run in runs:
-        drive(using, run.pk)
+        is_driven = drive(using, run.pk)
         run.refresh_from_db(using=using)
+        if is_driven:
+            tell_clock_is_needed(run)

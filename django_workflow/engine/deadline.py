@@ -11,8 +11,12 @@ from datetime import timedelta
 from types import FrameType
 
 
-class DeadlinePassed(BaseException):
-    """Raised in the handler by the alarm; no ``except Exception`` of the handler's swallows it."""
+class DeadlinePassed(KeyboardInterrupt):
+    """Raised in the handler by the alarm; no ``except Exception`` of the handler's swallows it.
+
+    A KeyboardInterrupt, because psycopg cancels the query under way for nothing less (``Connection.wait``):
+    its connection would stay busy, and its locks taken, after the step's end.
+    """
 
 
 @contextmanager
@@ -45,9 +49,12 @@ def _alarm(seconds: float) -> Iterator[None]:
     earlier_handler = signal.signal(signal.SIGALRM, interrupt)
     earlier_left, earlier_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        try:
+            yield
+        finally:
+            # The alarm may still go off on this very line.
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, earlier_handler)
         if earlier_left:
             left = max(earlier_left - (time.monotonic() - begun), 0.001)

@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-
 from ..definition.graph import Graph
 from ..models import StepRun, StepRunQuerySet
 from ..status import StepStatus
@@ -53,7 +51,7 @@ def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: 
 def others_move(using: str, run_id: UUID, but: Iterable[UUID]) -> bool:
     """Return whether any step run of the run is running or ready, beside those in ``but``."""
     rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but))
-    return rows.filter(Q(status=StepStatus.RUNNING) | Q(status=StepStatus.PENDING)).exists()
+    return rows.filter(status__in=(StepStatus.RUNNING, StepStatus.PENDING)).exists()
 
 
 def final_output(

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -28,8 +27,6 @@ from .safely import record_safely
 
 logger = logging.getLogger("django_workflow")
 
-Outcome = TypeVar("Outcome")
-
 
 class _Driving(threading.local):
     """The runs that this thread has yet to drive; None when no loop of it is going on."""
@@ -40,17 +37,18 @@ class _Driving(threading.local):
 _driving = _Driving()
 
 
-def drive(using: str, run_id: UUID) -> None:
+def drive(using: str, run_id: UUID) -> bool:
     """Drive a run inline until nothing of it is due.
 
-    Called by a handler, it joins the loop that goes on after the step.
+    Called by a handler, it joins the loop that goes on after the step; then it returns False.
     """
     if _driving.runs is not None:
         _driving.runs.append((using, run_id))
-        return
+        return False
     with _loop() as waiting:
         waiting.append((using, run_id))
         _drain(waiting, always)
+    return True
 
 
 def work(
@@ -156,6 +154,10 @@ def _give_back(claim: Claim) -> None:
     handler, row = claim.handler, claim.step_run
     if handler is None or handler.rerun_after_crash:
         with transaction.atomic(using=claim.using):
-            lock_run(claim.using, claim.run.pk)
+            run = lock_run(claim.using, claim.run.pk)
             rows = StepRun.objects.using(claim.using).filter(pk=row.pk, lease_token=claim.token)
+            if run.ending:
+                # Nothing of it starts again: who takes the step up cancels it (ENGINE.md rule 12).
+                rows.update(lease_until=row.created_at, due_at=row.created_at)
+                return
             rows.update(status=StepStatus.PENDING, lease_token=None, lease_until=None, due_at=row.created_at)

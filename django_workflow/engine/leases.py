@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from ..conf import get_settings
 from ..exceptions import LeaseLost
@@ -59,6 +60,16 @@ _thread: threading.Thread | None = None
 _wake = threading.Event()
 
 
+def _forget_held() -> None:
+    """A forked process holds none of its parent's leases, and has no thread that renews them."""
+    global _thread
+    _held.clear()
+    _thread = None
+
+
+os.register_at_fork(after_in_child=_forget_held)
+
+
 @contextmanager
 def hold(lease: Lease) -> Iterator[None]:
     """Keep ``lease`` renewed while the body runs.
@@ -105,7 +116,7 @@ def _renew_quietly(lease: Lease) -> None:
         return
     try:
         lease.renew()
-    except DatabaseError as error:
+    except Error as error:
         logger.warning(
             "The lease of step run %s could not be renewed, and is tried again: %s", lease.step_run_id, error
         )

@@ -77,24 +77,13 @@ def plan(
     jitter.
     """
     spec = graph.steps[step.step]
-    match result:
-        case Slept() if not run.ending:
-            return Plan(row=_waiting(WaitingFor.TIMER, max(result.until, now), step))
-        case Unknown() if not run.ending:
-            return Plan(row=_waiting(WaitingFor.HANDLER, now + HANDLER_OFFERED_EVERY, step))
-        case Spread() if not run.ending:
-            return _plan_spread(spec, run, step, result.count, now)
-        case Erred() if not run.ending:
-            again = _next_try(spec, step, result, handler_retry)
-            if again is not None:
-                return _plan_again(run, step, again.wait(step.attempt - step.counted_from + 1, roll), now)
-            if result.retry_after is not None and not result.permanent and step.postponed < MAX_POSTPONED:
-                row = _waiting(WaitingFor.RETRY, now + result.retry_after, step)
-                return Plan(row=replace(row, postponed=step.postponed + 1))
     row = RowMove(status=_final_status(result), postponed=step.postponed)
     if run.ending:
         leads_to = _target(spec, result) if isinstance(result, Finished) and not result.ends else None
         return Plan(row=replace(row, leads_to=leads_to if leads_to in graph.steps else None))
+    waits = _plan_wait(spec, run, step, result, now, handler_retry, roll)
+    if waits is not None:
+        return waits
     recorded = replace(step, status=row.status)
     return _plan_what_follows(graph, run, recorded, result, row, {**rows, step.step: recorded}, now)
 
@@ -130,6 +119,33 @@ def is_retried(spec: StepSpec, step: StepState, result: Result, handler_retry: S
         return False
     postponed = result.retry_after is not None and step.postponed < MAX_POSTPONED
     return postponed or _next_try(spec, step, result, handler_retry) is not None
+
+
+def _plan_wait(
+    spec: StepSpec,
+    run: RunState,
+    step: StepState,
+    result: Result,
+    now: datetime,
+    handler_retry: Sequence[Retry],
+    roll: float,
+) -> Plan | None:
+    """Return the plan of a step run that waits or is followed by another attempt; None when it is over."""
+    match result:
+        case Slept():
+            return Plan(row=_waiting(WaitingFor.TIMER, max(result.until, now), step))
+        case Unknown():
+            return Plan(row=_waiting(WaitingFor.HANDLER, now + HANDLER_OFFERED_EVERY, step))
+        case Spread():
+            return _plan_spread(spec, run, step, result.count, now)
+        case Erred():
+            again = _next_try(spec, step, result, handler_retry)
+            if again is not None:
+                return _plan_again(run, step, again.wait(step.attempt - step.counted_from + 1, roll), now)
+            if result.retry_after is not None and not result.permanent and step.postponed < MAX_POSTPONED:
+                row = _waiting(WaitingFor.RETRY, now + result.retry_after, step)
+                return Plan(row=replace(row, postponed=step.postponed + 1))
+    return None
 
 
 def _next_try(spec: StepSpec, step: StepState, error: Erred, handler_retry: Sequence[Retry]) -> Retry | None:

@@ -12,7 +12,7 @@ from django.db import transaction
 from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
-from .claim import Claim, Keep, StaleClaim, always, lease_values, lock_claim, pass_gate, put
+from .claim import Claim, Keep, StaleClaim, always, lease_values, lock_claim, pass_gate, put, unlock
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
 from .items import Update, end_item, is_item_end
 from .moves import Erred, Plan, RowMove
@@ -47,11 +47,20 @@ def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None
         with transaction.atomic(using=claim.using):
             write(claim, recording)
     except StaleClaim:
+        recording = _record_locked(claim, report, keep)
+    return conclude(claim, recording)
+
+
+def _record_locked(claim: Claim, report: Report, keep: Keep) -> Recording:
+    try:
         with transaction.atomic(using=claim.using):
             lock_claim(claim)
             recording = work_out(claim, report, keep=keep)
             write(claim, recording)
-    return conclude(claim, recording)
+    except Exception:
+        unlock(claim)
+        raise
+    return recording
 
 
 def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
@@ -107,6 +116,9 @@ def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: 
     items = report.items or {claim.step_run.index: claim.step_run.item}
     recording.created = make_rows(claim.run, claim.program, planned.create, now, items)
     if not keep() or claim.run.status == RunStatus.PAUSED:
+        return
+    if planned.jumps is not None:
+        # What has been ready for longer goes first: a parallel branch may be about to jump to the same step.
         return
     for row in recording.created:
         if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:

@@ -65,7 +65,7 @@ def report_error(
 def _text_of(error: BaseException) -> str:
     try:
         return str(error) or type(error).__qualname__
-    except Exception as unprintable:
+    except Exception as unprintable:  # __str__ of a handler's own error is code like the handler
         return f"{type(error).__qualname__}, whose text cannot be had: {type(unprintable).__qualname__}"
 
 

@@ -12,7 +12,7 @@ from ..definition.program import Program
 from ..definition.spec import WorkflowSpec
 from ..models import Run, StepRun
 from ..registry import get_handler
-from ..status import FINAL_STEP, RunStatus, StepStatus
+from ..status import FINAL_STEP, RunStatus, StepStatus, WaitingFor
 from .moves import NO_JUMPS, Erred, Jumps, NewRow, RowMove, RunState, StepState, Unknown
 from .report import Report
 
@@ -131,6 +131,8 @@ def moved_values(
         values["event"] = {"name": LEADS_TO, "payload": move.leads_to}
     if isinstance(report.result, Erred):
         values |= {"error": report.result.message, "error_type": report.result.type[:255]}
+    if move.waiting_for == WaitingFor.RETRY:
+        values["event"] = row.event  # RetryAfter: the same attempt is called again, for the same reason
     if isinstance(report.result, Unknown):
         # The handler was not called: what woke the step is still to be told.
         values |= {"event": row.event, "started_at": row.started_at if row.event else None}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..codec import differs
 from ..models import StepRun
-from ..status import FINAL_RUN, FINAL_STEP, RunStatus, StepStatus
+from ..status import FINAL_RUN, FINAL_STEP, LIVE_STEP, RunStatus, StepStatus, WaitingFor
 from .claim import Claim
 from .endings import final_output, others_live, others_move
 from .items import Update
@@ -76,10 +76,7 @@ def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Seque
         return heads_for or RunStatus.DONE
     if heads_for or run.status == RunStatus.PAUSED:
         return RunStatus.RUNNING if heads_for else run.status
-    if any(
-        row.status in (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.WAITING) and _moves(row)
-        for row in ready
-    ):
+    if any(row.status in LIVE_STEP and _moves(row) for row in ready):
         return RunStatus.RUNNING
     own = [row.pk for row, _values in updates]
     return RunStatus.RUNNING if others_move(using, run.pk, own) else RunStatus.WAITING
@@ -87,4 +84,4 @@ def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Seque
 
 def _moves(row: StepRun) -> bool:
     # A row whose slot comes free is still waiting in memory; it is set to pending by this recording.
-    return row.status != StepStatus.WAITING or row.waiting_for == "slot"
+    return row.status != StepStatus.WAITING or row.waiting_for == WaitingFor.SLOT

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from django.db import transaction
 
 from ..models import Run, StepRun
 from ..signals import run_finished, run_started, step_finished
-from ..status import FINAL_RUN
+from ..status import FINAL_RUN, RunStatus
+
+logger = logging.getLogger("django_workflow")
+
+_is_clock_told = False
 
 
 def tell_started(using: str, run: Run) -> None:
@@ -32,3 +37,12 @@ def tell_recorded(using: str, run: Run, step_runs: Sequence[StepRun]) -> None:
 
     if step_runs or is_final:
         transaction.on_commit(send, using=using, robust=True)
+
+
+def tell_clock_is_needed(run: Run) -> None:
+    """Log, once a process, that a run driven inline waits for something that only the clock continues."""
+    global _is_clock_told
+    if run.status in (RunStatus.PENDING, RunStatus.WAITING) and not _is_clock_told:
+        _is_clock_told = True
+        text = "Run %s of %s waits. What waits goes on by `manage.py workflow_clock`. (This is said once.)"
+        logger.warning(text, run.pk, run.workflow.name)

@@ -2,7 +2,7 @@
 
 from .run import Run, RunAction, RunQuerySet, Source
 from .step_run import StepRun, StepRunQuerySet
-from .workflow import ManagedBy, Step, Workflow, WorkflowQuerySet, WorkflowVersion
+from .workflow import ManagedBy, Step, Workflow, WorkflowVersion
 
 __all__ = [
     "ManagedBy",
@@ -14,6 +14,5 @@ __all__ = [
     "StepRun",
     "StepRunQuerySet",
     "Workflow",
-    "WorkflowQuerySet",
     "WorkflowVersion",
 ]

@@ -19,14 +19,6 @@ class ManagedBy(models.TextChoices):
     FILE = "file", _("a file of an app")
 
 
-class WorkflowQuerySet(models.QuerySet["Workflow"]):
-    """Named sets of workflows."""
-
-    def enabled(self) -> WorkflowQuerySet:
-        """The workflows that are switched on and published."""
-        return self.filter(enabled=True, published__isnull=False)
-
-
 class Workflow(models.Model):
     """A named definition.
 
@@ -60,8 +52,6 @@ class Workflow(models.Model):
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
-
-    objects = WorkflowQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("workflow")

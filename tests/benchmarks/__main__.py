@@ -42,7 +42,7 @@ def measure(rounds: int, runs: int) -> None:
     from . import inline, starting
     from .measuring import format_table, take_turns
 
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    connection.creation.create_test_db(verbosity=0, keepdb=True)
     inline.publish()
     write = sys.stdout.write
     steps = {

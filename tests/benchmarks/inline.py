@@ -166,7 +166,7 @@ def start_runs(count: int) -> Callable[[], int]:
         for _ in range(count):
             with transaction.atomic():
                 trigger("bench", {"number": 1})
-                forget_callbacks()
+                transaction.set_rollback(True)
         return count
 
     return candidate
@@ -178,12 +178,7 @@ def start_many(count: int) -> Callable[[], int]:
     def candidate() -> int:
         with transaction.atomic():
             trigger_many("bench", [{"number": place} for place in range(count)])
-            forget_callbacks()
+            transaction.set_rollback(True)
         return count
 
     return candidate
-
-
-def forget_callbacks() -> None:
-    """Drop what would be driven after the commit."""
-    connection.run_on_commit.clear()

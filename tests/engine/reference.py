@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django_workflow.definition.graph import Graph
-from django_workflow.definition.spec import DEFAULT_MAX_VISITS, StepSpec, WorkflowSpec
+from django_workflow.definition.spec import StepSpec, WorkflowSpec
 from django_workflow.exceptions import PermanentError
 from django_workflow.outcomes import End, Goto
 
 from .definitions import Raises, Script
 
+DEFAULT_MAX_VISITS = 1000
 FINAL = frozenset({"done", "failed", "skipped", "cancelled"})
 Entry = tuple[str, int, int, str]
 

@@ -198,10 +198,8 @@ def test_continue_goes_on_with_null_and_keeps_the_error() -> None:
     assert (run.error, run.error_type) == ("", "")
 
 
-@pytest.mark.parametrize(("sleeps", "visits"), [(True, 1), (False, 2)])
-def test_two_branches_that_fail_into_one_handler_run_it_once_while_it_has_not_finished(
-    sleeps, visits
-) -> None:
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_two_branches_that_fail_into_one_handler_run_it_once(sleeps) -> None:
     rescue = {"type": "flow.sleep", "with": {"for": "1h"}} if sleeps else {"type": "tests.echo"}
     steps = [
         {"name": "left", "type": "tests.fail", "needs": [], "on_error": "rescue"},
@@ -210,7 +208,7 @@ def test_two_branches_that_fail_into_one_handler_run_it_once_while_it_has_not_fi
     ]
     run = let_time_pass(start(steps))
     assert run.status == "done"
-    assert run.step_runs.filter(step="rescue").count() == visits
+    assert run.step_runs.filter(step="rescue").count() == 1
     assert set(run.step_runs.filter(step="rescue").values_list("status", flat=True)) == {"done"}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from django_workflow import End, Goto, define, trigger, trigger_many
+from django_workflow.engine import telling
 from django_workflow.engine.execute import work
 from django_workflow.exceptions import ParamsError, WorkflowNotFound
 from django_workflow.models import Run
@@ -267,3 +270,17 @@ def test_each_thread_drives_its_own_runs() -> None:
     define("flow", steps=[{"type": "tests.echo", "with": {"value": "{{ n }}"}} for _ in range(3)])
     runs = in_threads(*(lambda n=n: trigger("flow", {"n": n}) for n in range(4)))
     assert [(run.status, run.output) for run in runs] == [("done", n) for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    "step", [{"type": "tests.note", "delay": "1h"}, {"type": "flow.sleep", "with": {"for": "1h"}}]
+)
+def test_that_what_waits_is_left_to_the_clock_is_logged_once(monkeypatch, caplog, step) -> None:
+    monkeypatch.setattr(telling, "_is_clock_told", False)
+    caplog.set_level(logging.WARNING, logger="django_workflow")
+    start([{"type": "tests.note"}])
+    assert "workflow_clock" not in caplog.text
+    waiting = start([step])
+    trigger("flow")
+    (record,) = [each for each in caplog.records if "workflow_clock" in each.getMessage()]
+    assert str(waiting.pk) in record.getMessage()

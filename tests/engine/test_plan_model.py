@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, note, settings
 
 from django_workflow.definition.graph import Graph
-from django_workflow.definition.spec import DEFAULT_MAX_VISITS, StepSpec, WorkflowSpec
+from django_workflow.definition.spec import StepSpec, WorkflowSpec
 from django_workflow.engine.moves import Erred, Finished, NewRow, Passed, Plan, Result, RunState, StepState
 from django_workflow.engine.plan import plan, plan_ready, plan_start, rows_needed
 from django_workflow.exceptions import PermanentError
@@ -22,7 +22,7 @@ from django_workflow.status import RunStatus, StepStatus
 
 from .definitions import CardError, Case, Raises, Script, cases
 from .definitions import Result as ScriptResult
-from .reference import Entry, ReferenceRun
+from .reference import DEFAULT_MAX_VISITS, Entry, ReferenceRun
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 300
 MOST_MOVES = 2_000

@@ -10,8 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import connections, transaction
 
-from ...api import trigger
-from ...engine.create import write_alias
+from ...engine.create import create_run, find_workflow, make_order, write_alias
 from ...exceptions import WorkflowError
 from ...models import Run, Source
 from ...status import RunStatus
@@ -101,7 +100,9 @@ def _tell_interrupted(run: Run | None) -> str:
 
 def _trigger(options: dict[str, Any], values: Any, using: str) -> Run:
     try:
-        return trigger(options["name"], values, key=options["key"], using=using, source=Source.COMMAND)
+        workflow = find_workflow(options["name"], using)
+        order = make_order(workflow, values, key=options["key"], using=using)
+        return create_run(workflow, order, using=using, source=Source.COMMAND)
     except (WorkflowError, ValueError) as error:
         raise CommandError(" ".join(str(error).split()), returncode=2) from error
 

@@ -23,7 +23,7 @@ from django_workflow.models import Run, StepRun
 from django_workflow.signals import step_finished
 
 from ...models import Contact, Order, Product
-from .prepare import ADDRESS
+from .prepare import ADDRESS, LOGIN
 
 MARKS = {"done": "✓", "failed": "✗", "skipped": "·", "cancelled": "·"}
 
@@ -37,8 +37,9 @@ class Command(BaseCommand):
         """Play the scenes, then say where to look."""
         # What is logged is shown below, in other words.
         logging.getLogger("django_workflow").setLevel(logging.CRITICAL)
-        call_command("prepare", stdout=self.stdout)
+        call_command("prepare", verbosity=0)
         mails = _list_mails()
+        self.runs: list[Run] = []
         client = Client(SERVER_NAME="127.0.0.1")
         step_finished.connect(self.show_step)
         try:
@@ -77,6 +78,7 @@ class Command(BaseCommand):
 
     def finish(self, run: Run) -> None:
         """Wait for the run's timers, as ``manage.py workflow_clock`` does, until it is final."""
+        self.runs.append(run)
         while not run.is_final:
             waiting = run.step_runs.live().filter(due_at__isnull=False).earliest("due_at")
             pause = (waiting.due_at or timezone.now()) - timezone.now()
@@ -95,7 +97,8 @@ class Command(BaseCommand):
             "skipped" if step_run.status == "skipped" else json.dumps(data) if data else ""
         )
         milliseconds = max(took, timedelta(0)) / timedelta(milliseconds=1)
-        self.stdout.write(f"  {MARKS[step_run.status]} {step_run!s:<9} {milliseconds:5.0f} ms  {_cut(said)}")
+        line = f"  {MARKS[step_run.status]} {step_run!s:<9} {milliseconds:5.0f} ms  {_cut(said)}"
+        self.stdout.write(line.rstrip())
 
     def say_where(self, user: User, orders: list[Order], mails: list[Path]) -> None:
         """Print where what the workflows did can be seen."""
@@ -109,10 +112,11 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"  {order!s:<8} {ADDRESS}{page} (it is {Order.objects.get(pk=order.pk).status})"
             )
-        keys = [f"signup-{user.pk}", *(f"order-{order.pk}" for order in orders)]
-        for run in Run.objects.filter(key__in=keys).select_related("workflow").order_by("pk"):
+        for run in self.runs:
             page = reverse("admin:django_workflow_run_change", args=[run.pk])
             self.stdout.write(f"  run      {ADDRESS}{page} ({run.workflow.name}, {run.status})")
+        self.stdout.write("")
+        self.stdout.write(f"make serve opens these pages ({LOGIN}).")
 
     def title(self, text: str) -> None:
         """Begin a scene."""

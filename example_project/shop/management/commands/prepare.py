@@ -13,6 +13,7 @@ from ...models import Product
 
 ADDRESS = "http://127.0.0.1:8000"
 USER = PASSWORD = "demo"
+LOGIN = f"user {USER}, password {PASSWORD}"
 SHELF = {
     "Notebook": (Decimal("4.50"), 40),
     "Teapot": (Decimal("59.99"), 12),
@@ -32,8 +33,8 @@ class Command(BaseCommand):
             Product.objects.get_or_create(name=name, defaults={"price": price, "stock": stock})
         if not User.objects.filter(username=USER).exists():
             User.objects.create_superuser(USER, password=PASSWORD)
-        self.stdout.write(
-            f"make serve opens the shop at {ADDRESS}/ and the admin at {ADDRESS}/admin/ "
-            f"(user {USER}, password {PASSWORD})."
-        )
-        self.stdout.write("Timers and retries go on by: .venv/bin/python manage.py workflow_clock")
+        if options["verbosity"] > 0:
+            self.stdout.write(f"The shop is at {ADDRESS}/, the admin at {ADDRESS}/admin/ ({LOGIN}).")
+            self.stdout.write(
+                "Steps that wait go on while this runs: .venv/bin/python manage.py workflow_clock"
+            )
