@@ -164,8 +164,8 @@ def _new_attempts(run: Run, program: Program, now: datetime, using: str) -> list
         items = list(
             current.to_retry().filter(step=row.step, visit=row.visit, index__gte=0).order_by("index")
         )
-        again = [plan_retry(run.status == RunStatus.PAUSED, step_state(each), now) for each in items]
-        parent = plan_retry(run.status == RunStatus.PAUSED, step_state(row), now)
+        again = [plan_retry(step_state(each), now) for each in items]
+        parent = plan_retry(step_state(row), now)
         if items:
             parent = replace(parent, status=StepStatus.WAITING, waiting_for=WaitingFor.ITEMS, due_at=None)
         slotted = share_slots(program.graph.steps[row.step].max_parallel, again)

@@ -100,9 +100,9 @@ def plan_ready(
     return tuple(first_row(graph, run, name, now) for name in ready_steps(graph, rows, run.jumps))
 
 
-def plan_retry(paused: bool, step: StepState, now: datetime) -> NewRow:
+def plan_retry(step: StepState, now: datetime) -> NewRow:
     """Return the new attempt that an operator's retry gives ``step``: same visit, the policy counted anew."""
-    return replace(next_attempt(step, timedelta(0), now, paused=paused), counted_from=step.attempt + 1)
+    return replace(next_attempt(step, timedelta(0), now, paused=False), counted_from=step.attempt + 1)
 
 
 def item_action(spec: StepSpec, result: Erred) -> str:

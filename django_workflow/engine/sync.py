@@ -37,6 +37,9 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
+# The digest of a workflow that --prune switched off.
+PRUNED = "pruned"
+
 CHANGES = frozenset({Verdict.CREATED, Verdict.UPDATED, Verdict.SWITCHED_OFF})
 
 
@@ -185,7 +188,7 @@ def _verdict(file: ShippedFile, row: _Row | None) -> Verdict:
 
 
 def _remark(row: _Row | None) -> str:
-    return "" if row is None or row.enabled else "it is switched off"
+    return "" if row is None or row.enabled or row.digest == PRUNED else "it is switched off"
 
 
 def _gone(rows: Iterable[_Row], shipped: set[str], unreadable: set[str], prune: bool) -> Iterator[Synced]:
@@ -199,9 +202,9 @@ def _gone(rows: Iterable[_Row], shipped: set[str], unreadable: set[str], prune: 
 def _write(planned: _Planned, using: str) -> Synced:
     synced = planned.synced
     if synced.verdict == Verdict.SWITCHED_OFF:
-        # The digest goes too, so that a file that comes back is published again.
+        # The digest says who switched it off, so that a file that comes back switches it on.
         rows = Workflow.objects.using(using).filter(name=synced.name, managed_by=ManagedBy.FILE)
-        rows.update(enabled=False, digest="")
+        rows.update(enabled=False, digest=PRUNED)
     if planned.file is None or synced.verdict not in CHANGES:
         return synced
     try:
@@ -225,7 +228,7 @@ def _save(file: ShippedFile, row: _Row | None, using: str) -> Workflow:
             using=using,
             source=file.source,
             digest=file.digest,
-            enabled=file.is_enabled if row is None else None,
+            enabled=file.is_enabled if row is None or row.digest == PRUNED else None,
         )
         if file.is_editable and workflow.managed_by == ManagedBy.FILE:
             hand_to_staff(workflow, using=using)
@@ -236,7 +239,8 @@ def _tell(synced: Synced, workflow: Workflow, planned: _Planned) -> Synced:
     if planned.file is None or workflow.digest != planned.file.digest or workflow.published is None:
         # Staff made or took over the workflow after it was looked at.
         return replace(synced, verdict=Verdict.LEFT)
-    if planned.row is not None and planned.row.published_id == workflow.published_id:
+    row = planned.row
+    if row is not None and row.published_id == workflow.published_id and row.enabled == workflow.enabled:
         return replace(synced, verdict=Verdict.UNCHANGED)
     version = f"version {workflow.published.number}"
     return replace(synced, note=version if workflow.enabled else f"{version}; it is switched off")

@@ -259,8 +259,7 @@ def test_versions_cost_nothing_without_a_database(register: Callable[..., Any]) 
     assert found("W005") == []
 
 
-@pytest.mark.django_db
-@pytest.mark.django_db
+@pytest.mark.django_db(databases=["default", "other"])
 def test_check_has_a_tag_of_our_own(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.DJANGO_WORKFLOW = {"MAX_BYTE": 1}
     with pytest.raises(CommandError, match="E001"):

@@ -223,6 +223,26 @@ def test_a_workflow_whose_file_is_gone_is_only_switched_off_by_pruning(ship: Shi
     assert sync_verdicts(prune=True) == {}
 
 
+def test_a_pruned_file_that_comes_back_switches_its_workflow_on(ship: Ship) -> None:
+    ship("hello.yaml", HELLO)
+    sync("default")
+    ship("hello.yaml", HELLO).unlink()
+    sync("default", prune=True)
+    ship("hello.yaml", HELLO)
+    assert sync_verdicts() == {"hello": Verdict.UPDATED}
+    assert Workflow.objects.get(name="hello").enabled
+    assert sync_verdicts() == {"hello": Verdict.UNCHANGED}
+
+
+def test_what_staff_switched_off_stays_off(ship: Ship) -> None:
+    ship("hello.yaml", HELLO)
+    sync("default")
+    Workflow.objects.update(enabled=False)
+    ship("hello.yaml", OTHER)
+    sync("default")
+    assert not Workflow.objects.get(name="hello").enabled
+
+
 def test_pruning_spares_what_others_own_and_files_that_cannot_be_read(ship: Ship) -> None:
     define("by-code", steps=[{"type": "flow.end"}])
     ship("hello.yaml", HELLO)
