@@ -55,7 +55,7 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs, lease=lease)
     try:
         with hold(lease):
-            with deadline(time_limit(claim.spec, handler)):
+            with deadline(_limit_of_expressions(going)):
                 report = _before_call(going)
             report = report or _call(going)
         if lease.is_lost:
@@ -67,6 +67,13 @@ def attempt(claim: Claim, handler: Handler) -> Report:
         return report_error(_timed_out(going), going.params, going.context)
     except (Exception, CancelledError) as error:
         return report_error(error, going.params, going.context)
+
+
+def _limit_of_expressions(going: Attempt) -> timedelta | None:
+    """Return how long conditions and params may take to evaluate; None where the step has none."""
+    spec = going.claim.spec
+    has_expressions = spec.params or spec.condition is not None or spec.for_each is not None
+    return time_limit(spec, going.handler) if has_expressions else None
 
 
 def _before_call(going: Attempt) -> Report | None:
