@@ -100,13 +100,17 @@ def error_names(error: BaseException | type[BaseException]) -> tuple[str, ...]:
     """
     kind = error if isinstance(error, type) else type(error)
     bases = [base for base in kind.__mro__ if base not in (object, BaseException)]
-    return tuple(name for base in bases for name in dict.fromkeys((base.__qualname__, _error_name(base))))
+    return tuple(name for base in bases for name in dict.fromkeys((base.__qualname__, type_name(base))))
 
 
-def _error_name(error: Any) -> str:
+def type_name(kind: type) -> str:
+    """Return the name of an error class: dotted, bare for a built-in one."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _error_name(error: object) -> str:
     if isinstance(error, type):
-        dotted = f"{error.__module__}.{error.__qualname__}"
-        return error.__qualname__ if error.__module__ == "builtins" else dotted
+        return type_name(error)
     if isinstance(error, str) and error:
         return error
     raise ValueError(f"errors holds {error!r}: error classes or their names are needed")

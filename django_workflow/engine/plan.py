@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from ..definition.graph import Graph
 from ..definition.spec import StepSpec
 from ..exceptions import MaxVisitsExceeded
-from ..retry import Retry, choose_policy, error_names
+from ..retry import Retry, choose_policy, error_names, type_name
 from ..status import RunStatus, StepStatus, WaitingFor
 from .jump import plan_jump, rows_for_jump
 from .moves import (
@@ -236,8 +236,8 @@ def _refuse_endless_loop(run: RunState, planned: Plan) -> Plan:
         f"step {over.step!r} would begin visit {over.visit:,}, and max_visits is {run.max_visits:,}: "
         "this loop does not end, or max_visits has to be raised"
     )
-    names = error_names(MaxVisitsExceeded)
-    error = Erred(type=names[1], message=message, names=names, permanent=True)
+    kind = MaxVisitsExceeded
+    error = Erred(type=type_name(kind), message=message, names=error_names(kind), permanent=True)
     ending = Ending(status=RunStatus.FAILED, error=error.message, error_type=error.type)
     row = RowMove(status=StepStatus.FAILED, postponed=planned.row.postponed)
     return Plan(row=row, ending=ending, failed_by=error)

@@ -10,7 +10,7 @@ from typing import Any
 from ..context import NO_CHANGES, StateChanges, StepContext
 from ..exceptions import PermanentError, RetryAfter, RunTimeout
 from ..models import Run
-from ..retry import error_names
+from ..retry import error_names, type_name
 from ..storable import clean_text
 from .moves import Erred, Result
 
@@ -43,11 +43,10 @@ def report_error(
 
     What the handler wrote to the state is dropped.
     """
-    names = error_names(error)
     result = Erred(
-        type=names[1] if len(names) > 1 and names[1].endswith(f".{names[0]}") else names[0],
+        type=type_name(type(error)),
         message=clean_text(_text_of(error), MAX_ERROR),
-        names=names,
+        names=error_names(error),
         permanent=isinstance(error, PermanentError) or action is not None,
         action=action,
         retry_after=error.delay if isinstance(error, RetryAfter) else None,

@@ -1,4 +1,4 @@
-"""Handlers for one test: ``register`` is ``@step``, undone when the test is over."""
+"""Handlers of the engine's tests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Any
 
 import pytest
 
-from django_workflow import registry, step
 from tests.testapp.models import Note
 
 from . import steps_for_tests  # noqa: F401 – registers them
-
-
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return ``step``; what it registers is forgotten after the test."""
-    monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
-    monkeypatch.setattr(registry, "_aliases", dict(registry._aliases))
-    return step
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Shipped files and step types that last as long as one test."""
+"""Shipped files that last as long as one test."""
 
 from __future__ import annotations
 
@@ -11,18 +11,9 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from django_workflow import registry, step
 from tests.engine import steps_for_tests  # noqa: F401 – registers them
 
 Ship = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return ``step``; what it registers is forgotten after the test."""
-    monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
-    monkeypatch.setattr(registry, "_aliases", dict(registry._aliases))
-    return step
 
 
 @pytest.fixture
