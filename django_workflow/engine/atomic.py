@@ -11,7 +11,8 @@ from django.db import DatabaseError, connections, transaction
 from ..models import Run
 from ..registry import Handler
 from .attempt import attempt
-from .claim import Claim, Keep, StaleClaim, lock_claim, pass_gate, put, watching
+from .claim import Claim, Keep, lock_claim, put
+from .gate import StaleClaim, pass_gate, watching
 from .moves import Erred
 from .record import Recording, conclude, work_out, write
 from .report import Report, report_error

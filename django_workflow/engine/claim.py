@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -14,7 +12,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import F
 
 from ..conf import get_settings
 from ..definition.program import Program
@@ -22,6 +19,7 @@ from ..definition.spec import StepSpec
 from ..models import Run, StepRun
 from ..registry import Handler, get_handler
 from ..status import RunStatus, StepStatus, WaitingFor
+from .gate import StaleClaim, lock_run, pass_gate
 from .moves import RunState
 from .now import database_now
 from .programs import get_program
@@ -35,10 +33,6 @@ Keep = Callable[[], bool]
 def always() -> bool:
     """Keep what follows, whatever the time."""
     return True
-
-
-class StaleClaim(Exception):
-    """The run was changed since it was read, or the step run is no longer ours. Roll back, and look again."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,44 +145,6 @@ def lease_values(program: Program, row: StepRun, now: datetime) -> dict[str, Any
         "worker": worker_name(),
         "started_at": now if starts_now else row.started_at,
     }
-
-
-def pass_gate(using: str, run: Run, values: dict[str, Any]) -> None:
-    """Write the run's row, demanding the revision it was read at.
-
-    Raises ``StaleClaim`` when it has another by now.
-    """
-    if not Run.objects.using(using).filter(pk=run.pk, revision=run.revision).update(**values):
-        raise StaleClaim
-
-
-class _UnderWay(threading.local):
-    """The claim whose atomic handler this thread is calling, in a transaction that holds the run's lock."""
-
-    claim: Claim | None = None
-
-
-_under_way = _UnderWay()
-
-
-@contextmanager
-def watching(claim: Claim) -> Iterator[None]:
-    """Note in ``claim.is_stale`` whether the body, an atomic handler, changes its own run."""
-    _under_way.claim, claim.is_stale = claim, False
-    try:
-        yield
-    finally:
-        _under_way.claim = None
-
-
-def lock_run(using: str, run_id: UUID) -> Run:
-    """Lock the run by raising its revision, and return it as it is now."""
-    claim = _under_way.claim
-    if claim is not None and claim.run.pk == run_id:
-        claim.is_stale = True
-    if not Run.objects.using(using).filter(pk=run_id).update(revision=F("revision") + 1):
-        raise StaleClaim
-    return Run.objects.using(using).select_related("workflow").get(pk=run_id)
 
 
 def lock_claim(claim: Claim) -> None:

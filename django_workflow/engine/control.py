@@ -18,9 +18,9 @@ from ..exceptions import VerbRefused
 from ..models import Run, RunAction, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from ..storable import clean_text
-from .claim import StaleClaim, lock_run
 from .endings import cancel_waiting, others_live, retire_steps, skip_steps
 from .execute import drive
+from .gate import StaleClaim, lock_run
 from .jump import plan_jump
 from .new_rows import share_slots
 from .now import database_now

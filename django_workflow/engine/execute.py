@@ -18,7 +18,8 @@ from ..models import Run, StepRun
 from ..status import StepStatus
 from .atomic import execute_atomic
 from .attempt import attempt
-from .claim import Claim, Keep, StaleClaim, always, claim_due, lock_run
+from .claim import Claim, Keep, always, claim_due
+from .gate import StaleClaim, lock_run
 from .moves import Unknown
 from .now import database_now
 from .record import record

@@ -12,8 +12,9 @@ from django.db import transaction
 from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
-from .claim import Claim, Keep, StaleClaim, always, lease_values, lock_claim, pass_gate, put, unlock
+from .claim import Claim, Keep, always, lease_values, lock_claim, put, unlock
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
+from .gate import StaleClaim, pass_gate
 from .items import Update, end_item, is_item_end
 from .moves import Erred, Plan, RowMove
 from .now import database_now
