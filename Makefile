@@ -13,13 +13,18 @@ wanted := $(if $(filter file,$(origin PYTHON)),$(found),$(call version,$(PYTHON)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-matrix lint bench
+.PHONY: help demo demo-rq serve test test-matrix lint bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(stamp) ## Run a few example workflows in the terminal
 	$(python) manage.py demo $(ARGS)
+
+# With CI=true a Redis that is not installed is an error, and not a test to skip.
+demo-rq: $(stamp) ## The same with Redis, two workers and a clock; kill -9 one worker
+	@CI=true $(python) -m tests.redis_server sh -c \
+		'EXAMPLE_REDIS="$$WORKFLOW_TEST_FILES-redis.sock" exec $(python) manage.py demo_rq $(ARGS)'
 
 serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
 	$(python) manage.py prepare

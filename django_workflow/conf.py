@@ -17,7 +17,11 @@ HIDDEN_NAMES = ("api", "auth", "token", "key", "secret", "pass", "signature", "h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting with its default. Durations may be given as ``"60s"``, seconds or ``timedelta``."""
+    """Every setting with its default. Durations may be given as ``"60s"``, seconds or ``timedelta``.
+
+    ``QUEUE`` is None where steps run inline. It is so by default without ``RQ_QUEUES``, and for a queue that
+    itself is to run its jobs at once (``"ASYNC": False``); else the default is ``"default"``.
+    """
 
     QUEUE: str | None = None
     STEPS_MODULE: str = "steps"
@@ -37,7 +41,7 @@ class Settings:
 NAMES = frozenset(each.name for each in fields(Settings))
 _DURATIONS = frozenset({"LEASE", "SLICE", "TIMEOUT", "KEEP", "POLL"})
 _EMPTY: dict[str, Any] = {}
-_cached: tuple[object, Settings] | None = None
+_cached: tuple[object, object, Settings] | None = None
 
 
 def get_settings() -> Settings:
@@ -47,11 +51,18 @@ def get_settings() -> Settings:
     """
     global _cached
     raw = getattr(settings, "DJANGO_WORKFLOW", None) or _EMPTY
-    if _cached is not None and _cached[0] is raw:
-        return _cached[1]
-    given = raw if isinstance(raw, Mapping) else _EMPTY
-    _cached = (raw, Settings(**dict(_readable(given))))
-    return _cached[1]
+    queues = getattr(settings, "RQ_QUEUES", None) or _EMPTY
+    if _cached is not None and _cached[0] is raw and _cached[1] is queues:
+        return _cached[2]
+    given = dict(_readable(raw if isinstance(raw, Mapping) else _EMPTY))
+    queue = given.get("QUEUE", "default" if queues else None)
+    _cached = (raw, queues, Settings(**{**given, "QUEUE": _unless_at_once(queue, queues)}))
+    return _cached[2]
+
+
+def _unless_at_once(queue: str | None, queues: Any) -> str | None:
+    config = queues.get(queue) if isinstance(queues, Mapping) else None
+    return None if isinstance(config, Mapping) and config.get("ASYNC") is False else queue
 
 
 def _readable(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -64,6 +75,8 @@ def _readable(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _convert(name: str, value: Any) -> Any:
+    if name == "QUEUE" and value is not None and not (isinstance(value, str) and value):
+        raise TypeError
     if name in _DURATIONS and value is not None:
         return parse_duration(value)
     return tuple(value) if name == "HIDDEN_FIELDS" else value

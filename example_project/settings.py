@@ -1,6 +1,8 @@
 """Settings of the example shop: SQLite, steps run inline, mail goes to files.
 
-The environment variable EXAMPLE_VAR moves its data elsewhere.
+Environment variables: EXAMPLE_VAR moves its data elsewhere. EXAMPLE_REDIS, the unix socket of a Redis, brings
+workers: steps then run on a queue, with data of their own. EXAMPLE_LEASE and EXAMPLE_GATEWAY_SECONDS are for
+`make demo-rq`, where a crash shall not take a minute to mend, and a payment takes its time.
 """
 
 import os
@@ -10,6 +12,9 @@ import django
 
 FOLDER = Path(__file__).resolve().parent
 VAR = Path(os.environ.get("EXAMPLE_VAR", FOLDER / "var"))
+REDIS = os.environ.get("EXAMPLE_REDIS")
+if REDIS:
+    VAR = VAR / "rq"
 VAR.mkdir(parents=True, exist_ok=True)
 
 DEBUG = True
@@ -26,6 +31,14 @@ INSTALLED_APPS = [
     "django_workflow",
     "example_project.shop",
 ]
+
+if REDIS:
+    INSTALLED_APPS += ["django_rq"]
+    RQ_QUEUES = {
+        "default": {"UNIX_SOCKET_PATH": REDIS, "DB": 0},
+        "workflows": {"UNIX_SOCKET_PATH": REDIS, "DB": 0},
+    }
+    DJANGO_WORKFLOW = {"QUEUE": "workflows", "LEASE": os.environ.get("EXAMPLE_LEASE", "60s")}
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -80,10 +93,11 @@ else:
     EMAIL_FILE_PATH = MAIL_FOLDER
 DEFAULT_FROM_EMAIL = "Example shop <shop@example.com>"
 
-# Where the pretended payment provider remembers what it was asked.
+# Where the pretended payment provider remembers what it was asked, and how long it takes to answer.
 GATEWAY_FOLDER = VAR / "gateway"
+GATEWAY_SECONDS = float(os.environ.get("EXAMPLE_GATEWAY_SECONDS", "0"))
 
-# Steps run inline here on purpose, also in tests, where DEBUG is off.
+# Without a Redis steps run inline here on purpose, also in tests, where DEBUG is off.
 SILENCED_SYSTEM_CHECKS = ["django_workflow.W001"]
 
 USE_TZ = True

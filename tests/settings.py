@@ -1,6 +1,11 @@
-"""Settings of the tests. WORKFLOW_TEST_DATABASE is sqlite (default), postgres or mariadb."""
+"""Settings of the tests.
+
+Environment variables: WORKFLOW_TEST_DATABASE is sqlite (default), postgres or mariadb; WORKFLOW_TEST_SETTINGS
+is DJANGO_WORKFLOW as JSON, for processes that a test starts.
+"""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -19,7 +24,10 @@ def _choose_files() -> Path:
     Nothing is made here, because mypy reads the settings too and leaves without tidying up.
     """
     if "WORKFLOW_TEST_FILES" not in os.environ:
-        files = Path(tempfile.gettempdir()) / f"workflow-tests-{uuid.uuid4().hex}"
+        # A socket is among them, and its path may have about 100 characters.
+        crowded = len(tempfile.gettempdir()) > 60
+        folder = Path("/tmp" if crowded else tempfile.gettempdir())
+        files = folder / f"workflow-tests-{uuid.uuid4().hex[:12]}"
         os.environ["WORKFLOW_TEST_FILES"] = str(files)
         atexit.register(_remove_files, files, owner=os.getpid())
     return Path(os.environ["WORKFLOW_TEST_FILES"])
@@ -80,6 +88,11 @@ FILES = _choose_files()
 _DESCRIBE = {"sqlite": _describe_sqlite, "postgres": _describe_postgres, "mariadb": _describe_mariadb}
 # The test database is the database itself, so that a worker process started by a test sees its rows.
 DATABASES = {alias: _DESCRIBE[VENDOR](name) for alias, name in ALIASES.items()}
+
+REDIS_SOCKET = FILES.with_name(f"{FILES.name}-redis.sock")
+RQ_QUEUES = {name: {"UNIX_SOCKET_PATH": str(REDIS_SOCKET), "DB": 0} for name in ("default", "slow", "other")}
+# Inline, but for the tests of the queue, and the processes that they start.
+DJANGO_WORKFLOW = json.loads(os.environ.get("WORKFLOW_TEST_SETTINGS", '{"QUEUE": null}'))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SECRET_KEY = "only-for-tests"
@@ -91,6 +104,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_rq",
     "django_workflow",
     "tests.testapp",
 ]

@@ -6,27 +6,43 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.private_server import Missing, is_ci, own_folder
+from tests.redis_server import redis_server
 
 ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.one_database
 
 
-def run_manage(folder: Path, *arguments: str) -> str:
+def run_manage(folder: Path, *arguments: str, code: int = 0, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "manage.py", *arguments],
         cwd=ROOT,
-        env={**environment, "EXAMPLE_VAR": str(folder), "PYTHONIOENCODING": "utf-8"},
+        env={**environment, "EXAMPLE_VAR": str(folder), "PYTHONIOENCODING": "utf-8", **variables},
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.fixture
+def redis_socket() -> Iterator[Path]:
+    """Return the socket of a Redis of its own."""
+    try:
+        with own_folder(None) as folder, redis_server(folder / "redis.sock") as server:
+            yield server.socket
+    except Missing as reason:
+        if is_ci():
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
 
 
 def test_its_own_tests_pass(tmp_path: Path) -> None:
@@ -61,6 +77,30 @@ def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
     page = (ROOT / "README.md").read_text()
     shown = re.search(r"```text\n(A teapot.*?)```", page, re.DOTALL)
     assert shown is not None
-    pieces = re.split(r"…(?=\n)|\d+ ms|ch_[0-9a-f]+", re.sub(" +", " ", shown[1]))
-    pattern = r"(?:\d+ ms|ch_[0-9a-f]+|.*)".join(map(re.escape, pieces))
+    figures = r"\d+ ms|\d\.\d s|ch_[0-9a-f]+"
+    pieces = re.split(rf"…(?=\n)|{figures}", re.sub(" +", " ", shown[1]))
+    pattern = rf"(?:{figures}|.*)".join(map(re.escape, pieces))
     assert re.search(pattern, re.sub(" +", " ", run_manage(tmp_path, "demo")))
+
+
+@pytest.mark.processes
+def test_the_demo_with_workers_kills_one_and_loses_nothing(tmp_path: Path, redis_socket: Path) -> None:
+    shown = run_manage(tmp_path, "demo_rq", EXAMPLE_REDIS=str(redis_socket))
+    (order, worker) = re.findall(r"kill -9 +(order \d) +☠ charge +(worker \d) dies", shown)[0]
+    other = "worker 1" if worker == "worker 2" else "worker 2"
+    assert re.search(rf"the clock {order} +↻ charge +its lease has expired, \d\.\d s after the kill", shown)
+    assert re.search(rf"{other} +{order} +✓ charge +taken up again, \d+\.\d s after the kill", shown)
+    assert shown.count("✓ tell") == 6
+    facts = dict(re.findall(r"^  ([a-z ]+?) +(\d+)$", shown, re.MULTILINE))
+    assert facts == {
+        "runs done": "8",
+        "steps done": "34",
+        "recorded twice": "0",
+        "crashes counted": "1",
+        "cards charged": "6",
+        "pieces off the shelf": "6",
+    }
+
+
+def test_the_demo_with_workers_says_what_it_needs(tmp_path: Path) -> None:
+    assert "make demo-rq" in run_manage(tmp_path, "demo_rq", code=1)

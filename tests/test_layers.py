@@ -15,14 +15,14 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 
 FLOORS = (
     ("exceptions", "durations", "status", "storable", "outcomes", "signals"),
-    ("conf", "retry"),
+    ("conf", "retry", "line"),
     ("references",),
     ("codec", "telemetry"),
     ("params", "context"),
     ("registry", "mail"),
     ("definition", "steps"),
     ("models",),
-    ("dispatch",),
+    ("dispatch", "queues"),
     ("engine",),
     ("api",),
     ("jobs", "worker", "checks", "views"),
@@ -42,7 +42,7 @@ IMPURE = (
     "redis",
 )
 CLOCKS = {"now", "utcnow", "today"}
-QUEUE_IMPORTERS = (f"{PACKAGE}.jobs", f"{PACKAGE}.dispatch")
+QUEUE_IMPORTERS = tuple(f"{PACKAGE}.{part}" for part in ("dispatch", "jobs", "line", "queues", "worker"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +172,8 @@ def _is_pure(name: str) -> bool:
 
 
 def find_queue_importers(modules: Mapping[str, str]) -> list[str]:
-    """Return who imports django_rq and should not."""
-    imports = [each for each in find_imports(modules) if is_under(each.target, ("django_rq",))]
+    """Return who imports the queue and should not."""
+    imports = [each for each in find_imports(modules) if is_under(each.target, ("django_rq", "rq", "redis"))]
     return [
         f"{_locate(each)} imports {each.target}"
         for each in imports

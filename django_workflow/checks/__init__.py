@@ -12,7 +12,7 @@ from django.core.checks import Tags, register
 
 from .environment import check_databases, check_inline, check_time_zones
 from .keys import check_settings
-from .queues import check_queues
+from .queues import check_queues, check_workers
 from .shipped import check_files
 from .step_types import check_signatures
 
@@ -21,7 +21,7 @@ TAG = "django_workflow"
 
 def register_all() -> None:
     """Register every check; calling it again changes nothing."""
-    for check in (check_settings, check_queues, check_inline, check_time_zones):
+    for check in (check_settings, check_queues, check_workers, check_inline, check_time_zones):
         register(check, TAG)
     for check in (check_databases, check_signatures, check_files):
         register(check, TAG)

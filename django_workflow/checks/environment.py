@@ -27,15 +27,15 @@ def check_time_zones(app_configs: Any = None, **kwargs: Any) -> list[CheckMessag
 
 
 def check_inline(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """W001: steps run inline while ``DEBUG`` is off. In this release they do so whatever ``QUEUE`` says."""
-    if settings.DEBUG:
+    """W001: steps run inline while ``DEBUG`` is off."""
+    if settings.DEBUG or given_queue() is not None:
         return []
     return [
         Warning(
             "DEBUG is off, and steps run inline: in the process that triggers them, while its caller waits.",
-            "Keep `manage.py workflow_clock` running: it goes on with whatever waits, and with what a crash "
-            "left behind. Queues come with a later release. Where inline is meant, add "
-            "'django_workflow.W001' to SILENCED_SYSTEM_CHECKS.",
+            "Name a queue: RQ_QUEUES = {'default': {…}}, and run `manage.py rqworker default`. Where inline "
+            "is meant, keep `manage.py workflow_clock` running, which goes on with whatever waits and with "
+            "what a crash left behind, and add 'django_workflow.W001' to SILENCED_SYSTEM_CHECKS.",
             "settings.DJANGO_WORKFLOW",
             "django_workflow.W001",
         )

@@ -1,4 +1,4 @@
-"""The queues that settings and step types name."""
+"""The queues that settings, step types and shipped files name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 
+from ..conf import get_settings
+from ..engine.files import read_shipped_files
 from ..registry import all_handlers
 
 
@@ -27,19 +30,43 @@ def check_queues(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def given_queue() -> object:
-    """Return the setting ``QUEUE`` as it was given; None where steps run inline."""
-    given = getattr(settings, "DJANGO_WORKFLOW", None)
-    return given.get("QUEUE") if isinstance(given, Mapping) else None
+def check_workers(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W006: steps run on a queue, and ``manage.py`` has no command for its workers."""
+    if given_queue() is None or apps.is_installed("django_rq"):
+        return []
+    return [
+        Warning(
+            "Steps run on a queue, and django_rq is not installed: there is no `manage.py rqworker`.",
+            "Add 'django_rq' to INSTALLED_APPS, or set QUEUE to None.",
+            "settings.INSTALLED_APPS",
+            "django_workflow.W006",
+        )
+    ]
+
+
+def given_queue() -> str | None:
+    """Return the queue of steps that name none; None where steps run inline."""
+    return get_settings().QUEUE
 
 
 def _named() -> Iterator[tuple[str, str]]:
     queue = given_queue()
-    if isinstance(queue, str):
-        yield queue, "settings.DJANGO_WORKFLOW['QUEUE']"
-        for handler in all_handlers():
-            if handler.queue is not None:
-                yield handler.queue, f"step type {handler.type}"
+    if queue is None:
+        return
+    yield queue, "settings.DJANGO_WORKFLOW['QUEUE']"
+    for handler in all_handlers():
+        if handler.queue is not None:
+            yield handler.queue, f"step type {handler.type}"
+    for file in read_shipped_files():
+        yield from ((each, file.source) for each in dict.fromkeys(_queues_of(file.data)))
+
+
+def _queues_of(definition: Mapping[str, Any]) -> Iterator[str]:
+    steps = definition.get("steps")
+    for part in (definition, *(steps if isinstance(steps, list) else ())):
+        queue = part.get("queue") if isinstance(part, Mapping) else None
+        if isinstance(queue, str):
+            yield queue
 
 
 def _hint(queue: str, known: list[str]) -> str:

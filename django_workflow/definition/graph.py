@@ -85,6 +85,15 @@ class Graph:
                     ready.append(dependent)
         return tuple(ready)
 
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether a run never has more than one live step: one start, no branches, no items."""
+        return (
+            len(self.starts) <= 1
+            and all(len(names) <= 1 for names in self.dependents.values())
+            and all(step.for_each is None for step in self.steps.values())
+        )
+
     @property
     def on_cycle(self) -> tuple[str, ...]:
         """The steps that need themselves by way of others, and what comes after these."""

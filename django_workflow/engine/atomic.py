@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from copy import copy
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from ..models import Run
 from ..registry import Handler
 from .attempt import attempt
 from .claim import Claim, Keep, lock_claim, put
 from .gate import StaleClaim, pass_gate, watching
+from .leases import writing
 from .moves import Erred
+from .outage import NotRecorded, is_lost
 from .record import Recording, conclude, work_out, write
 from .report import Report, report_error
 from .safely import record_safely, repeat
@@ -22,12 +25,14 @@ from .safely import record_safely, repeat
 def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | None:
     """Call the handler and record in one transaction.
 
-    If either fails, nothing of it stays but the failure's record.
+    If either fails, nothing of it stays but the failure's record. Raises ``NotRecorded``.
     """
     before = copy(claim.run)
     try:
         report, recording = repeat(partial(_attempt_atomic, claim, handler, before, keep=keep), claim.using)
     except DatabaseError as error:
+        if isinstance(error, (OperationalError, InterfaceError)) and is_lost(claim.using):
+            raise NotRecorded from error
         report, recording = report_error(error), None
     if recording is not None:
         return conclude(claim, recording)
@@ -39,7 +44,8 @@ def _attempt_atomic(
     claim: Claim, handler: Handler, before: Run, *, keep: Keep
 ) -> tuple[Report, Recording | None]:
     _forget(claim, before)
-    with transaction.atomic(using=claim.using):
+    with ExitStack() as until_committed, transaction.atomic(using=claim.using):
+        hold_writers(claim.using, until_committed)
         _lock(claim)
         earlier = len(connections[claim.using].run_on_commit)
         with watching(claim):
@@ -50,9 +56,22 @@ def _attempt_atomic(
         if claim.is_stale:
             lock_claim(claim)
         recording = work_out(claim, report, keep=keep)
+        hold_renewals(claim.using, until_committed)
         write(claim, recording)
-        _make_robust(claim.using, earlier)
+        make_robust(claim.using, earlier)
     return report, recording
+
+
+def hold_writers(using: str, until_committed: ExitStack) -> None:
+    """Keep the lease thread away for the whole transaction, where a transaction stops every other writer."""
+    if connections[using].vendor == "sqlite":
+        until_committed.enter_context(writing(using))
+
+
+def hold_renewals(using: str, until_committed: ExitStack) -> None:
+    """Keep the lease thread away from here to the commit, where it was not kept away before."""
+    if connections[using].vendor != "sqlite":
+        until_committed.enter_context(writing(using))
 
 
 def _forget(claim: Claim, before: Run) -> None:
@@ -62,7 +81,7 @@ def _forget(claim: Claim, before: Run) -> None:
     claim.step_run.run = claim.run
 
 
-def _make_robust(using: str, since: int) -> None:
+def make_robust(using: str, since: int) -> None:
     """Let what the handler registered raise after the commit: that is logged, and not the step's."""
     callbacks: list[Any] = connections[using].run_on_commit
     callbacks[since:] = [(savepoints, call, True) for savepoints, call, _robust in callbacks[since:]]

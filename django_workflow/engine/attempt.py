@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from asyncio import CancelledError
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections
 
 from ..codec import check_size, decode, encode, load
 from ..conf import get_settings
@@ -22,11 +25,12 @@ from ..registry import Handler
 from .call import call_handler, commit_start, time_limit
 from .claim import Claim
 from .deadline import DeadlinePassed, deadline
-from .leases import Lease, hold
 from .moves import Finished, Passed, Result, Slept, Spread
 from .now import database_now
+from .outage import NotRecorded, is_lost
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
+from .sharing import note_call
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +41,6 @@ class Attempt:
     handler: Handler
     scope: Scope
     outputs: Outputs
-    lease: Lease
     params: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     context: StepContext | None = None
@@ -46,23 +49,27 @@ class Attempt:
 def attempt(claim: Claim, handler: Handler) -> Report:
     """Execute the claimed step run once and return what came of it.
 
-    Raises ``LeaseLost``, and what no handler may catch.
+    Raises ``LeaseLost``, ``NotRecorded`` when the run's connection was lost meanwhile, and what no handler
+    may catch.
     """
     outputs = Outputs(claim.run, claim.program.graph.steps, claim.using)
     errors = Errors(claim.run, claim.program.graph.steps, claim.using)
     scope = Scope(claim.run, claim.step_run, outputs, errors, claim.using)
-    lease = Lease(using=claim.using, step_run_id=claim.step_run.pk, token=claim.token)
-    going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs, lease=lease)
+    going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs)
+    connection = connections[claim.using].connection
     try:
-        with hold(lease):
-            with deadline(_limit_of_expressions(going)):
-                report = _before_call(going)
-            report = report or _call(going)
-        if lease.is_lost:
+        with deadline(_limit_of_expressions(going)):
+            report = _before_call(going)
+        report = report or _call(going)
+        if claim.lease.is_lost:
             raise LeaseLost
         return report
     except LeaseLost:
         raise
+    except (OperationalError, InterfaceError) as error:
+        if is_lost(claim.using, connection):
+            raise NotRecorded from error
+        return report_error(error, going.params, going.context)
     except DeadlinePassed:
         return report_error(_timed_out(going), going.params, going.context)
     except (Exception, CancelledError) as error:
@@ -143,8 +150,15 @@ def _call(going: Attempt) -> Report:
     going.context = context = _make_context(going)
     name = going.handler.signature.context_name
     arguments = going.arguments if name is None else {**going.arguments, name: context}
+    limit = time_limit(claim.spec, going.handler)
     commit_start(claim, going.handler)
-    outcome = call_handler(going.handler, arguments, time_limit(claim.spec, going.handler))
+    claim.lease.begin(None if limit is None else limit.total_seconds())
+    began = time.monotonic()
+    try:
+        outcome = call_handler(going.handler, arguments, limit)
+    finally:
+        claim.lease.end()
+        note_call(going.handler, time.monotonic() - began)
     output, result = _interpret(claim, outcome)
     encoded = encode(output, "output", using=claim.using)
     check_size(encoded, "output", get_settings().MAX_BYTES)
@@ -172,8 +186,8 @@ def _make_context(going: Attempt) -> StepContext:
         steps=LoadedOutputs(going.outputs),
         event=None if row.event is None else _event(row.event, claim.using),
         idempotency_key=f"{claim.run.pk}:{row.step}:{row.visit}:{row.index}",
-        is_cancelled=going.lease.is_cancelled,
-        beat=going.lease.demand,
+        is_cancelled=claim.lease.is_cancelled,
+        beat=claim.lease.demand,
     )
 
 

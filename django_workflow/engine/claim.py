@@ -1,33 +1,43 @@
-"""Claims: a step run taken with token and lease, behind the run's gate (ENGINE.md rules 1, 2, 8)."""
+"""Claims: step runs taken with token and lease, behind their run's gate (ENGINE.md rules 1, 2, 8 to 10)."""
 
 from __future__ import annotations
 
 import os
+import random
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import StepSpec
-from ..models import Run, StepRun
-from ..registry import Handler, get_handler
+from ..models import Run, StepRun, StepRunQuerySet
+from ..registry import Handler
 from ..status import RunStatus, StepStatus, WaitingFor
-from .gate import StaleClaim, lock_run, pass_gate
+from .gate import StaleClaim, lock_run
+from .leases import Lease
 from .moves import RunState
 from .now import database_now
 from .programs import get_program
-from .rows import run_state
+from .rows import handler_of, run_state
+from .sharing import may_share
+from .statements import Pick, take
 from .telling import tell_started
 
 # Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
 Keep = Callable[[], bool]
+
+# The most step runs of one claim.
+BATCH = 50
+# How many due rows are looked at by a worker that others were faster than.
+CROWD = 20
 
 
 def always() -> bool:
@@ -35,18 +45,22 @@ def always() -> bool:
     return True
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Claim:
     """A step run that this process holds, with its run as last read.
 
-    ``locked``: the gate was passed in this transaction.
+    ``in_company``: claimed together with others. ``is_alone``: nothing else of its run was live then.
+    ``by_itself``: a round with it was undone. ``locked``: the gate was passed in this transaction.
     """
 
     using: str
     run: Run
     step_run: StepRun
     program: Program
-    has_crashed: bool = False
+    lease: Lease
+    in_company: bool = False
+    is_alone: bool = False
+    by_itself: bool = False
     locked: bool = False
     # An atomic handler changed its own run, such as by cancel_run().
     is_stale: bool = False
@@ -54,8 +68,7 @@ class Claim:
     @property
     def token(self) -> UUID:
         """The lease token that proves the claim."""
-        assert self.step_run.lease_token is not None
-        return self.step_run.lease_token
+        return self.lease.token
 
     @property
     def spec(self) -> StepSpec:
@@ -65,7 +78,7 @@ class Claim:
     @property
     def handler(self) -> Handler | None:
         """The handler of the step's type; None where this process does not know it."""
-        return get_handler(self.spec.type)
+        return handler_of(self.program, self.step_run.step)
 
     def run_state(self) -> RunState:
         """Return the facts of the run that plan wants."""
@@ -73,78 +86,143 @@ class Claim:
         return run_state(self.run, self.program.spec, number=number)
 
 
-def claim_due(using: str, *, run_id: UUID | None = None, queue: str | None = None) -> Claim | None:
-    """Claim the oldest due step run, of one run or one queue where given; None where nothing is due.
+def claim_due(
+    using: str, *, run_id: UUID | None = None, queue: str | None = None, most: int = 1
+) -> list[Claim]:
+    """Claim the oldest due step run, of one run or one queue where given; none where nothing is due.
 
-    A run that somebody else changes at the same moment is looked at again.
+    Up to ``most`` are claimed together where they may share a commit. A run that somebody else changes at the
+    same moment is looked at again. A lease that has expired is not taken over: clocks make it ready.
     """
+    looked_at = 1
     while True:
-        now = database_now(using)
-        due = StepRun.objects.using(using).due(now).exclude(run__status=RunStatus.PAUSED)
-        if run_id is not None:
-            due = due.filter(run_id=run_id)
-        if queue is not None:
-            due = due.filter(queue=queue)
-        row = due.select_related("run__workflow").order_by("due_at", "id").first()
-        if row is None:
-            return None
-        try:
-            return _claim(using, row, now)
-        except StaleClaim:
-            continue
+        began, now = time.monotonic(), database_now(using)
+        due = _due(using, now, run_id, queue)
+        rows = list(due.order_by("due_at", "id")[:looked_at])
+        if not rows:
+            return []
+        together = _choose([random.choice(rows)], using)
+        if most > 1 and together[0][1]:
+            live = StepRun.objects.using(using).live().filter(run=OuterRef("run"))
+            due = due.annotate(has_company=Exists(live.exclude(pk=OuterRef("pk"))))
+            rows = list(due.order_by("due_at", "id")[:most])
+            together = _choose(rows, using)
+        claims = _take(using, [row for row, _may_share in together], began, now)
+        if claims:
+            return claims
+        looked_at = CROWD
 
 
-def _claim(using: str, row: StepRun, now: datetime) -> Claim:
-    run = row.run
-    assert run.version_id is not None
-    has_crashed = row.status == StepStatus.RUNNING
-    run_values = {"revision": run.revision + 1, "status": RunStatus.RUNNING, "step": row.step}
-    if run.started_at is None:
-        run_values["started_at"] = now
-    program = get_program(run.version_id, using)
-    row_values = _claimed_values(program, row, now, has_crashed)
-    with transaction.atomic(using=using):
-        pass_gate(using, run, run_values)
-        guarded = StepRun.objects.using(using).filter(pk=row.pk, status=row.status, due_at=row.due_at)
-        if not guarded.update(**row_values):
-            raise StaleClaim
-    put(run, run_values)
-    put(row, row_values)
-    if "started_at" in run_values:
+def _due(using: str, now: datetime, run_id: UUID | None, queue: str | None) -> StepRunQuerySet:
+    due = StepRun.objects.using(using).due(now).exclude(status=StepStatus.RUNNING)
+    due = due.exclude(run__status=RunStatus.PAUSED)
+    if run_id is not None:
+        due = due.filter(run_id=run_id)
+    if queue is not None:
+        due = due.filter(queue=queue)
+    return due.select_related("run__workflow")
+
+
+def _choose(rows: Sequence[StepRun], using: str) -> list[tuple[StepRun, bool]]:
+    """Return the rows to claim together: the oldest, and where it may share, the others that may."""
+    judged = [(row, _may_share(row, using)) for row in rows]
+    if not judged or not judged[0][1]:
+        return judged[:1]
+    return [each for each in judged if each[1]]
+
+
+def _may_share(row: StepRun, using: str) -> bool:
+    if row.solo or row.run.ending or row.index >= 0 or getattr(row, "has_company", False):
+        return False
+    return may_share(handler_of(_program_of(row, using), row.step))
+
+
+def _program_of(row: StepRun, using: str) -> Program:
+    assert row.run.version_id is not None
+    return get_program(row.run.version_id, using)
+
+
+def _take(using: str, rows: Sequence[StepRun], began: float, now: datetime) -> list[Claim]:
+    token, solo = uuid4(), len(rows) == 1
+    picks = [
+        Pick(
+            run=row.run,
+            run_values=_run_values(row, now),
+            row=row,
+            row_values=_row_values(_program_of(row, using), row, now, token=token, solo=solo),
+        )
+        for row in rows
+    ]
+    try:
+        taken = take(using, picks)
+    except StaleClaim:
+        return []
+    return [_claim(using, pick, began, in_company=not solo) for pick in picks if pick.row.pk in taken]
+
+
+def _claim(using: str, pick: Pick, began: float, *, in_company: bool) -> Claim:
+    run, row, program = pick.run, pick.row, _program_of(pick.row, using)
+    put(run, pick.run_values)
+    put(row, pick.row_values)
+    if "started_at" in pick.run_values:
         tell_started(using, run)
-    return Claim(using=using, run=run, step_run=row, program=program, has_crashed=has_crashed)
+    return Claim(
+        using=using,
+        run=run,
+        step_run=row,
+        program=program,
+        lease=lease_on(using, row, began),
+        in_company=in_company,
+        is_alone=program.graph.is_linear or not getattr(row, "has_company", True),
+    )
 
 
-def _claimed_values(program: Program, row: StepRun, now: datetime, has_crashed: bool) -> dict[str, Any]:
-    values = lease_values(program, row, now)
-    if has_crashed:
-        values["crashes"] = row.crashes + 1
-    if (
-        row.status == StepStatus.WAITING
-        and row.waiting_for == WaitingFor.TIMER
-        and row.started_at is not None
-    ):
+def _run_values(row: StepRun, now: datetime) -> dict[str, Any]:
+    run = row.run
+    values = {"revision": run.revision + 1, "status": RunStatus.RUNNING, "step": row.step}
+    return values if run.started_at is not None else {**values, "started_at": now}
+
+
+def _row_values(program: Program, row: StepRun, now: datetime, *, token: UUID, solo: bool) -> dict[str, Any]:
+    values = lease_values(program, row, now, token=token, solo=solo)
+    was_asleep = row.status == StepStatus.WAITING and row.waiting_for == WaitingFor.TIMER
+    if was_asleep and row.started_at is not None:
         values["event"] = {"name": "timer", "payload": None, "at": now.isoformat()}
     return values
 
 
-def lease_values(program: Program, row: StepRun, now: datetime) -> dict[str, Any]:
+def lease_values(program: Program, row: StepRun, now: datetime, *, token: UUID, solo: bool) -> dict[str, Any]:
     """Return the columns of a step run that this process claims at ``now``.
 
-    A handler that must not run twice has its start committed right before the call instead.
+    ``solo``: alone, so that a crash counts. A handler that must not run twice has its start committed right
+    before the call instead.
     """
     until = now + get_settings().LEASE
-    handler = get_handler(program.graph.steps[row.step].type)
+    handler = handler_of(program, row.step)
     starts_now = row.started_at is None and (handler is None or handler.rerun_after_crash)
     return {
         "status": StepStatus.RUNNING,
         "waiting_for": "",
-        "lease_token": uuid4(),
+        "lease_token": token,
         "lease_until": until,
         "due_at": until,
         "worker": worker_name(),
         "started_at": now if starts_now else row.started_at,
+        "solo": solo,
     }
+
+
+def lease_on(using: str, row: StepRun, began: float) -> Lease:
+    """Return the lease of a row that was claimed at ``began``, by the monotonic clock."""
+    assert row.lease_token is not None
+    return Lease(
+        using=using,
+        run_id=row.run_id,
+        step_run_id=row.pk,
+        token=row.lease_token,
+        queue=row.queue,
+        renewed=began,
+    )
 
 
 def lock_claim(claim: Claim) -> None:
@@ -153,6 +231,7 @@ def lock_claim(claim: Claim) -> None:
     Raises ``StaleClaim`` when the step run is no longer ours.
     """
     claim.run = lock_run(claim.using, claim.run.pk)
+    claim.is_alone = claim.program.graph.is_linear
     row = StepRun.objects.using(claim.using).filter(pk=claim.step_run.pk, lease_token=claim.token).first()
     if row is None:
         raise StaleClaim

@@ -5,7 +5,7 @@ Cancel and retry, each one short transaction behind the run's lock (ENGINE.md ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -19,8 +19,8 @@ from ..models import Run, RunAction, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from ..storable import clean_text
 from .endings import cancel_waiting, others_live, retire_steps, skip_steps
-from .execute import drive
 from .gate import StaleClaim, lock_run
+from .hand_over import hand_over
 from .jump import plan_jump
 from .new_rows import share_slots
 from .now import database_now
@@ -28,9 +28,10 @@ from .plan import plan_ready, plan_retry
 from .programs import get_program
 from .report import overdue, report_error
 from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
-from .telling import tell_clock_is_needed, tell_recorded
+from .telling import tell_recorded
 
-Verb = Callable[[Run, datetime, str], None]
+# Changes a locked run, and returns the step runs that it made ready.
+Verb = Callable[[Run, datetime, str], Sequence[StepRun]]
 
 
 def cancel(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
@@ -43,16 +44,7 @@ def cancel(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> R
 
 def retry(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
     """Go on from the failed steps of a failed run, outputs kept. Raises ``VerbRefused`` for any other run."""
-    changed = _apply("retry", _retry, run, using, by, note)
-    transaction.on_commit(lambda: _drive(changed, using), using=using, robust=True)
-    return changed
-
-
-def _drive(run: Run, using: str) -> None:
-    is_driven = drive(using, run.pk)
-    run.refresh_from_db(using=using)
-    if is_driven:
-        tell_clock_is_needed(run)
+    return _apply("retry", _retry, run, using, by, note)
 
 
 def end_overdue(using: str, now: datetime) -> int:
@@ -75,17 +67,20 @@ def _apply(name: str, verb: Verb, run: Run, using: str, by: AbstractBaseUser | N
             locked = lock_run(using, run.pk)
         except StaleClaim:
             raise VerbRefused(f"run {run.pk} does not exist any more.") from None
-        verb(locked, now, using)
+        ready = verb(locked, now, using)
         RunAction.objects.using(using).create(
             run=locked, verb=name, by_id=None if by is None else by.pk, note=clean_text(note), at=now
         )
+    if ready:
+        hand_over([locked], ready, using=using)
     return locked
 
 
-def _cancel(run: Run, now: datetime, using: str) -> None:
+def _cancel(run: Run, now: datetime, using: str) -> Sequence[StepRun]:
     if run.is_final:
         raise VerbRefused(f"run {run.pk} is {run.status}: a final run cannot be cancelled.")
     _head_for(run, RunStatus.CANCELLED, now, using)
+    return ()
 
 
 def _head_for(run: Run, status: RunStatus, now: datetime, using: str, error: Exception | None = None) -> None:
@@ -105,7 +100,7 @@ def _head_for(run: Run, status: RunStatus, now: datetime, using: str, error: Exc
     tell_recorded(using, run, ())
 
 
-def _retry(run: Run, now: datetime, using: str) -> None:
+def _retry(run: Run, now: datetime, using: str) -> Sequence[StepRun]:
     if run.status != RunStatus.FAILED:
         hint = "it is not over yet" if not run.is_final else "only a failed run is retried; trigger a new one"
         raise VerbRefused(f"run {run.pk} is {run.status}: {hint}.")
@@ -121,6 +116,7 @@ def _retry(run: Run, now: datetime, using: str) -> None:
         raise VerbRefused(f"run {run.pk} has no step to retry; trigger a new run.")
     fields = ["status", "ending", "error", "error_type", "finished_at", "deadline", "jumps"]
     run.save(using=using, update_fields=fields)
+    return [*rows, *missing]
 
 
 def _jumps_not_taken(run: Run, program: Program, now: datetime, using: str) -> list[StepRun]:

@@ -22,13 +22,13 @@ from ..params import declared_params
 from ..references import reference_to
 from ..status import RunStatus
 from ..storable import is_storable_text
-from .execute import drive
+from .hand_over import hand_over
 from .moves import RunState
 from .now import database_now
 from .plan import plan_start
 from .programs import get_program
 from .rows import make_rows
-from .telling import tell_clock_is_needed
+from .statements import insert
 
 logger = logging.getLogger("django_workflow")
 
@@ -124,16 +124,17 @@ def create_run(
     Drives it after the commit.
     """
     now = database_now(using)
-    with transaction.atomic(using=using):
-        run = _make_run(workflow, order, now, using, source, user)
-        if run.key is None:
-            run.save(using=using, force_insert=True)
-        else:
+    run = _make_run(workflow, order, now, using, source, user)
+    rows = _first_rows(workflow, [run], now, using)
+    if run.key is None:
+        insert(using, [run], rows)
+    else:
+        with transaction.atomic(using=using):
             earlier = _insert_or_find(run, using)
             if earlier is not None:
                 return earlier
-        _begin(workflow, [run], now, using)
-    _drive_after_commit([run], using)
+            insert(using, [], rows)
+    _hand_over([run], rows, using)
     return run
 
 
@@ -146,8 +147,10 @@ def create_runs(
     with transaction.atomic(using=using):
         found = _insert_many(sorted(runs, key=lambda run: run.key or ""), using)
         fresh = [run for run in runs if found.get(run.key or "", run) is run]
-        _begin(workflow, fresh, now, using)
-    _drive_after_commit(fresh, using)
+        rows = _first_rows(workflow, fresh, now, using)
+        for start in range(0, len(rows), BATCH):
+            insert(using, [], rows[start : start + BATCH])
+    _hand_over(fresh, rows, using)
     return [found.get(run.key or "", run) for run in runs]
 
 
@@ -202,7 +205,10 @@ def _insert_many(runs: Sequence[Run], using: str) -> dict[str, Run]:
     rows.sort(key=lambda run: run.key or "")
     manager = Run.objects.using(using)
     for start in range(0, len(rows), BATCH):
-        manager.bulk_create(rows[start : start + BATCH], ignore_conflicts=bool(keyed))
+        if keyed:
+            manager.bulk_create(rows[start : start + BATCH], ignore_conflicts=True)
+        else:
+            insert(using, rows[start : start + BATCH], [])
     found: dict[str, Run] = {}
     keys = sorted(keyed)
     for start in range(0, len(keys), BATCH):
@@ -214,26 +220,14 @@ def _insert_many(runs: Sequence[Run], using: str) -> dict[str, Run]:
     return found
 
 
-def _begin(workflow: Workflow, runs: Iterable[Run], now: datetime, using: str) -> None:
-    """Insert the first step runs of new runs; of one whose steps all wait for a jump nothing follows."""
+def _first_rows(workflow: Workflow, runs: Iterable[Run], now: datetime, using: str) -> list[StepRun]:
+    """Return the first step runs of new runs; of one whose steps all wait for a jump nothing follows."""
     if workflow.published_id is None:
-        return
+        return []
     program = get_program(workflow.published_id, using)
     first = plan_start(program.graph, RunState(number=0), now)
-    rows = [row for run in runs if not run.is_final for row in make_rows(run, program, first, now)]
-    if rows:
-        StepRun.objects.using(using).bulk_create(rows, batch_size=BATCH)
+    return [row for run in runs if not run.is_final for row in make_rows(run, program, first, now)]
 
 
-def _drive_after_commit(runs: Sequence[Run], using: str) -> None:
-    live = [run for run in runs if not run.is_final]
-    if live:
-        transaction.on_commit(lambda: _drive_all(live, using), using=using, robust=True)
-
-
-def _drive_all(runs: Sequence[Run], using: str) -> None:
-    for run in runs:
-        is_driven = drive(using, run.pk)
-        run.refresh_from_db(using=using)
-        if is_driven:
-            tell_clock_is_needed(run)
+def _hand_over(runs: Sequence[Run], rows: Sequence[StepRun], using: str) -> None:
+    hand_over([run for run in runs if not run.is_final], rows, using=using)

@@ -1,4 +1,4 @@
-"""Execution: claim, attempt, record, and on to what follows (ENGINE.md rules 5, 8, 27, 28)."""
+"""The loops: claim, execute round by round, and on to what follows (ENGINE.md rules 5, 8, 9, 19, 27)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError
 
 from ..conf import get_settings
-from ..exceptions import Interrupted, LeaseLost, Poisoned
-from ..models import Run, StepRun
-from ..status import StepStatus
-from .atomic import execute_atomic
-from .attempt import attempt
-from .claim import Claim, Keep, always, claim_due
-from .gate import StaleClaim, lock_run
-from .moves import Unknown
-from .now import database_now
-from .record import record
-from .report import Report, overdue, report_error
-from .safely import record_safely
+from ..models import Run
+from .claim import BATCH, Claim, Keep, always, claim_due
+from .leases import hold, release
+from .outage import NotRecorded, close, forget
+from .rounds import execute_round, next_round
 
 logger = logging.getLogger("django_workflow")
+
+AT_ONCE = timedelta(0)
 
 
 class _Driving(threading.local):
@@ -71,11 +67,20 @@ def work(
 
     count = 0
     with _loop() as waiting:
-        while keep() and (claim := claim_due(using, queue=queue)) is not None:
-            count += 1
-            follow(claim, keep=keep)
+        while keep() and (claims := _claim(using, queue)):
+            count += len(claims)
+            follow(claims, keep=keep, patience=get_settings().LEASE)
             _drain(waiting, keep)
     return count
+
+
+def _claim(using: str, queue: str | None) -> list[Claim]:
+    """Claim what is due; a connection that was closed meanwhile is opened again."""
+    try:
+        return claim_due(using, queue=queue, most=BATCH)
+    except (OperationalError, InterfaceError):
+        close(using)
+        return claim_due(using, queue=queue, most=BATCH)
 
 
 @contextmanager
@@ -90,75 +95,53 @@ def _loop() -> Iterator[deque[tuple[str, UUID]]]:
 def _drain(waiting: deque[tuple[str, UUID]], keep: Keep) -> None:
     while waiting and keep():
         using, run_id = waiting.popleft()
-        while keep() and (claim := claim_due(using, run_id=run_id)) is not None:
-            if follow(claim, keep=keep).is_final:
+        while keep() and (claims := claim_due(using, run_id=run_id)):
+            if follow(claims, keep=keep).is_final:
                 break
 
 
-def follow(claim: Claim, *, keep: Keep = always) -> Run:
-    """Execute a claim and what this process keeps of what follows; return the run as last recorded."""
-    last = claim
-    following: Claim | None = claim
-    while following is not None:
-        last = following
-        following = execute(last, keep=keep)
+def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta = AT_ONCE) -> Run:
+    """Execute claims and what this process keeps of what follows; return the last run as last recorded.
+
+    What was not begun, or could not be recorded, is made ready again.
+    """
+    in_hand, last = list(claims), claims[-1]
+    for claim in in_hand:
+        hold(claim.lease)
+    is_begun = False
+    try:
+        while in_hand and not (is_begun and not keep()):
+            is_begun, last = True, in_hand[0]
+            in_hand = _advance(in_hand, keep)
+    except (NotRecorded, OperationalError, InterfaceError) as error:
+        logger.warning("Steps could not be recorded, and are made ready again: %s", error.__cause__ or error)
+    except Exception:
+        # A fault of ours: what is in hand is taken up when its leases have expired, and counted.
+        _release(in_hand)
+        in_hand = []
+        raise
+    finally:
+        _release(in_hand)
+        forget(last.using, in_hand, patience=patience)
     return last.run
 
 
-def execute(claim: Claim, *, keep: Keep = always) -> Claim | None:
-    """Execute a claimed step run and record what came of it. A claim that was lost writes nothing."""
-    try:
-        verdict = _verdict(claim)
-        handler = claim.handler
-        if verdict is not None:
-            return record(claim, verdict, keep=keep)
-        if handler is None:
-            return record(claim, Report(result=Unknown()), keep=keep)
-        if handler.atomic:
-            return execute_atomic(claim, handler, keep=keep)
-        return record_safely(claim, attempt(claim, handler), keep=keep)
-    except (StaleClaim, LeaseLost):
-        logger.warning(
-            "Step %s of run %s belongs to another worker by now; nothing was recorded.",
-            claim.step_run,
-            claim.run.pk,
-        )
-    except (KeyboardInterrupt, SystemExit):
-        _give_back(claim)
-        raise
-    return None
+def _advance(in_hand: list[Claim], keep: Keep) -> list[Claim]:
+    """Execute one round and return what is in hand then."""
+    kept = [claim for claim in in_hand if not claim.lease.is_given_back]
+    if not kept:
+        _release(in_hand)
+        return []
+    together = next_round(kept)
+    begun, following = execute_round(together, keep=keep)
+    for claim in following:
+        hold(claim.lease)
+    done = set(together[:begun])
+    left = [claim for claim in kept if claim not in done]
+    _release(set(in_hand) - set(left))
+    return [*left, *following]
 
 
-def _verdict(claim: Claim) -> Report | None:
-    """Return what becomes of a step run whose handler must not be called (again); None where it is called."""
-    row, run, most = claim.step_run, claim.run, get_settings().MAX_CRASHES
-    if run.ending:
-        return Report(result=Unknown())
-    if run.deadline is not None and run.deadline <= database_now(claim.using):
-        return report_error(overdue(run), action="fail")
-    if not claim.has_crashed:
-        return None
-    handler = claim.handler
-    if handler is not None and not handler.rerun_after_crash and row.started_at is not None:
-        return report_error(
-            Interrupted("the worker died in the middle of the step: whether it took effect is unknown")
-        )
-    if row.crashes >= most:
-        return report_error(
-            Poisoned(f"the step's worker died {row.crashes} times while it ran (MAX_CRASHES is {most})")
-        )
-    return None
-
-
-def _give_back(claim: Claim) -> None:
-    """Make the step run ready again: this process is being stopped, which is no crash of the step."""
-    handler, row = claim.handler, claim.step_run
-    if handler is None or handler.rerun_after_crash:
-        with transaction.atomic(using=claim.using):
-            run = lock_run(claim.using, claim.run.pk)
-            rows = StepRun.objects.using(claim.using).filter(pk=row.pk, lease_token=claim.token)
-            if run.ending:
-                # Nothing of it starts again: who takes the step up cancels it (ENGINE.md rule 12).
-                rows.update(lease_until=row.created_at, due_at=row.created_at)
-                return
-            rows.update(status=StepStatus.PENDING, lease_token=None, lease_until=None, due_at=row.created_at)
+def _release(claims: Iterable[Claim]) -> None:
+    for claim in claims:
+        release(claim.lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -10,18 +11,23 @@ from typing import Any
 from django.db import transaction
 
 from ..codec import differs
+from ..dispatch import ring_after_commit
 from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
-from .claim import Claim, Keep, always, lease_values, lock_claim, put, unlock
+from .claim import Claim, Keep, always, lease_on, lease_values, lock_claim, put, unlock
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
 from .gate import StaleClaim, pass_gate
 from .items import Update, end_item, is_item_end
+from .leases import writing
 from .moves import Erred, Plan, RowMove
 from .now import database_now
 from .plan import plan, rows_needed
 from .report import Report
-from .rows import make_rows, moved_values, read_states, step_state
+from .rows import handler_of, make_rows, moved_values, read_states, step_state
 from .run_values import run_values
+from .sharing import may_share
+from .statements import Entry
+from .statements import write as write_entries
 from .telling import tell_recorded
 
 
@@ -45,7 +51,7 @@ def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None
     """
     recording = work_out(claim, report, keep=keep)
     try:
-        with transaction.atomic(using=claim.using):
+        with writing(claim.using):
             write(claim, recording)
     except StaleClaim:
         recording = _record_locked(claim, report, keep)
@@ -54,7 +60,7 @@ def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None
 
 def _record_locked(claim: Claim, report: Report, keep: Keep) -> Recording:
     try:
-        with transaction.atomic(using=claim.using):
+        with writing(claim.using), transaction.atomic(using=claim.using):
             lock_claim(claim)
             recording = work_out(claim, report, keep=keep)
             write(claim, recording)
@@ -123,16 +129,47 @@ def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: 
         return
     for row in recording.created:
         if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:
-            put(row, lease_values(claim.program, row, now))
-            recording.follows = row
+            if not claim.in_company or may_share(handler_of(claim.program, row.step)):
+                solo = not claim.in_company
+                put(row, lease_values(claim.program, row, now, token=claim.token, solo=solo))
+                recording.follows = row
             return
 
 
+def fits_entry(recording: Recording) -> bool:
+    """Return whether the recording changes only its run, its own step run, and what it creates."""
+    planned = recording.plan
+    touches_others = planned.ending or planned.skip or planned.retire or planned.jumps
+    return len(recording.updates) == 1 and not touches_others and not recording.stopped_items
+
+
+def entry_of(claim: Claim, recording: Recording) -> Entry:
+    """Return what :func:`statements.write` writes of a recording that fits an entry."""
+    row, values = recording.updates[0]
+    return Entry(
+        run=claim.run,
+        run_values=recording.run_values,
+        row=row,
+        token=claim.token,
+        row_values=values,
+        created=recording.created,
+    )
+
+
 def write(claim: Claim, recording: Recording) -> None:
-    """Write a recording, the run first.
+    """Write a recording, the run first, in one transaction.
 
     Raises ``StaleClaim`` when the run or the step run is not as it was read.
     """
+    if fits_entry(recording):
+        if not write_entries(claim.using, [entry_of(claim, recording)]):
+            raise StaleClaim
+    else:
+        with transaction.atomic(using=claim.using, savepoint=False):
+            _write_all(claim, recording)
+
+
+def _write_all(claim: Claim, recording: Recording) -> None:
     using, run, planned, now = claim.using, claim.run, recording.plan, recording.now
     if not claim.locked or set(recording.run_values) - {"revision", "step"}:
         pass_gate(using, run, recording.run_values)
@@ -153,13 +190,33 @@ def write(claim: Claim, recording: Recording) -> None:
 
 
 def conclude(claim: Claim, recording: Recording) -> Claim | None:
-    """Take over in memory what was committed, tell the receivers, and return the claim on what follows."""
+    """Take over in memory what was committed, ring and tell, and return the claim on what follows."""
     for row, values in recording.updates:
         put(row, values)
     put(claim.run, recording.run_values)
     claim.locked = False
     ended = [row for row, values in recording.updates if values.get("status") in FINAL_STEP]
     tell_recorded(claim.using, claim.run, ended)
+    ring_after_commit(claim.using, _queues_to_ring(recording))
     if recording.follows is None:
         return None
-    return Claim(using=claim.using, run=claim.run, step_run=recording.follows, program=claim.program)
+    others = sum(row.status not in FINAL_STEP for row in recording.created) - 1
+    return Claim(
+        using=claim.using,
+        run=claim.run,
+        step_run=recording.follows,
+        program=claim.program,
+        lease=lease_on(claim.using, recording.follows, time.monotonic()),
+        in_company=claim.in_company,
+        is_alone=claim.is_alone and not others,
+    )
+
+
+def _queues_to_ring(recording: Recording) -> set[str]:
+    """Return the queues of what was left ready for anybody."""
+    freed = [row for row, values in recording.updates if values.get("status") == StepStatus.PENDING]
+    return {
+        row.queue
+        for row in [*recording.created, *freed]
+        if row.status == StepStatus.PENDING and row.due_at is not None and row.due_at <= recording.now
+    }

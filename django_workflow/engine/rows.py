@@ -11,7 +11,7 @@ from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import WorkflowSpec
 from ..models import Run, StepRun
-from ..registry import get_handler
+from ..registry import Handler, get_handler
 from ..status import FINAL_STEP, RunStatus, StepStatus, WaitingFor
 from .moves import NO_JUMPS, Erred, Jumps, NewRow, RowMove, RunState, StepState, Unknown
 from .report import Report
@@ -97,10 +97,14 @@ def queue_of(program: Program, name: str) -> str:
 
     Empty where none is named.
     """
-    step = program.graph.steps[name]
-    handler = get_handler(step.type)
-    own = step.queue or (handler.queue if handler is not None else None)
+    handler = handler_of(program, name)
+    own = program.graph.steps[name].queue or (handler.queue if handler is not None else None)
     return own or program.spec.queue or get_settings().QUEUE or ""
+
+
+def handler_of(program: Program, name: str) -> Handler | None:
+    """Return the handler of the step ``name``; None where this process does not know its type."""
+    return get_handler(program.graph.steps[name].type)
 
 
 def moved_values(
@@ -115,6 +119,7 @@ def moved_values(
         "current": move.current,
         "postponed": move.postponed,
         "handled": move.handled,
+        "solo": row.solo and is_final,
         "number": number,
         "started_at": row.started_at,
         "finished_at": now if is_final else None,

@@ -72,14 +72,17 @@ def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Seque
     run, using = claim.run, claim.using
     closed = [row.pk for row, values in updates if values.get("status") in FINAL_STEP]
     heads_for = planned.ending.status if planned.ending is not None else run.ending
-    if planned.settles and not others_live(using, run.pk, closed, running_only=bool(heads_for)):
+    if planned.settles and (
+        claim.is_alone or not others_live(using, run.pk, closed, running_only=bool(heads_for))
+    ):
         return heads_for or RunStatus.DONE
     if heads_for or run.status == RunStatus.PAUSED:
         return RunStatus.RUNNING if heads_for else run.status
     if any(row.status in LIVE_STEP and _moves(row) for row in ready):
         return RunStatus.RUNNING
     own = [row.pk for row, _values in updates]
-    return RunStatus.RUNNING if others_move(using, run.pk, own) else RunStatus.WAITING
+    is_moving = not claim.is_alone and others_move(using, run.pk, own)
+    return RunStatus.RUNNING if is_moving else RunStatus.WAITING
 
 
 def _moves(row: StepRun) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from .claim import Claim, Keep
 from .moves import Erred
+from .outage import is_lost
 from .record import record
 from .report import Report, report_error
 
@@ -42,7 +43,7 @@ def repeat(act: Callable[[], Outcome], using: str) -> Outcome:
         try:
             return act()
         except OperationalError:
-            if not left or not connections[using].is_usable():
+            if not left or is_lost(using):
                 raise
             time.sleep(random.uniform(0.01, 0.1))
     raise AssertionError

@@ -1,15 +1,28 @@
-"""One tick of the clock: end what is overdue, go on with what is due (ENGINE.md rules 8, 27)."""
+"""One tick of the clock: end, recover, ring for or do what is due (ENGINE.md rules 8, 18, 24 and 27)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
 
-from django.db import connections, router
+from django.db import InterfaceError, OperationalError, connections, router
 
-from ..models import Run
+from ..conf import get_settings
+from ..dispatch import ring
+from ..models import Run, StepRun
+from ..status import RunStatus, StepStatus
+from .clocks import beat
 from .control import end_overdue
 from .execute import work
 from .now import database_now
+from .recover import recover_expired, recover_stuck
+
+logger = logging.getLogger("django_workflow")
+
+# Who made a step ready rings for it; the clock does where nobody has come for so long.
+UNHEARD_AFTER = timedelta(seconds=1)
 
 
 def clock_aliases() -> list[str]:
@@ -22,15 +35,77 @@ def is_migrated(using: str) -> bool:
     return Run._meta.db_table in connections[using].introspection.table_names()
 
 
-def tick(using: str, *, is_stopping: Callable[[], bool], seconds: float | None = None) -> int:
-    """Do what is due, step after step, until nothing is, ``seconds`` are over or the process ``is_stopping``.
+def tick(
+    using: str,
+    *,
+    is_stopping: Callable[[], bool],
+    seconds: float | None = None,
+    pause: Callable[[float], bool] | None = None,
+) -> int:
+    """Do what a clock does: say that it is alive, end what is overdue, recover, go on with what is due.
 
-    Returns how many step runs were claimed and runs ended. A step that has begun is always finished.
+    Inline what is due is executed, until nothing is, ``seconds`` are over or the process ``is_stopping``;
+    with queues workers are rung for. A step that has begun is always finished. A process that ticks only once
+    gives ``pause``, as ``recover_expired`` says. Returns how many runs and step runs were moved.
+
+    Raises the database's ``OperationalError`` or ``InterfaceError`` in an outage. Anything else is logged.
     """
-    count = end_overdue(using, database_now(using))
-    return count + work(using, seconds=seconds, is_stopping=is_stopping)
+    parts: tuple[Callable[[], int | None], ...] = (
+        partial(beat, using),
+        lambda: end_overdue(using, database_now(using)),
+        partial(recover_expired, using, pause=pause),
+        partial(recover_stuck, using),
+        partial(_go_on, using, is_stopping, seconds),
+    )
+    return sum(_guard(using, part) for part in parts if not is_stopping())
+
+
+def has_ready(using: str, queue: str, *, since: timedelta = timedelta(0)) -> bool:
+    """Return whether a worker of ``queue`` would find something, and would have ``since`` so long ago."""
+    rows = StepRun.objects.using(using).due(database_now(using) - since)
+    rows = rows.filter(queue=queue).exclude(status=StepStatus.RUNNING)
+    return rows.exclude(run__status=RunStatus.PAUSED).exists()
 
 
 def _may_hold_runs(alias: str) -> bool:
     is_replica = connections[alias].settings_dict["TEST"].get("MIRROR") is not None
     return not is_replica and bool(router.allow_migrate_model(alias, Run))
+
+
+def _guard(using: str, part: Callable[[], int | None]) -> int:
+    """Do a part of the tick. One row that is broken must stop neither the others nor the clock."""
+    try:
+        return part() or 0
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("The clock goes on with the rest of database %r.", using)
+        return 0
+
+
+def _go_on(using: str, is_stopping: Callable[[], bool], seconds: float | None) -> int:
+    """Execute what is due, or ring for it."""
+    if get_settings().QUEUE is None:
+        return work(using, seconds=seconds, is_stopping=is_stopping)
+    count = 0
+    for queue in _live_queues(using):
+        if is_stopping():
+            break
+        if not queue:
+            # Left from a time without queues: no worker looks there.
+            count += work(using, queue="", seconds=seconds, is_stopping=is_stopping)
+        elif has_ready(using, queue, since=UNHEARD_AFTER):
+            ring(using, queue)
+    return count
+
+
+def _live_queues(using: str) -> Iterator[str]:
+    """Yield each queue that has step runs which are not final.
+
+    One step in the index for each: it costs the same however many sleep there.
+    """
+    rows = StepRun.objects.using(using).live().order_by("queue").values_list("queue", flat=True)
+    queue = rows.first()
+    while queue is not None:
+        yield queue
+        queue = rows.filter(queue__gt=queue).first()

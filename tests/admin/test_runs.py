@@ -59,7 +59,7 @@ def test_values_under_hidden_keys_are_starred(login: Login, make_run: MakeRun) -
         assert "shown" in page.text
 
 
-@override_settings(DJANGO_WORKFLOW={"HIDDEN_FIELDS": ["PLAIN"]})
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "HIDDEN_FIELDS": ["PLAIN"]})
 def test_hidden_keys_are_those_of_the_setting(login: Login, make_run: MakeRun) -> None:
     client = login("view_run", "view_run_payload")
     page = client.get(change_url(make_run(SLEEP, input={"my_plain": "visible?", "password": "hunter2"})))

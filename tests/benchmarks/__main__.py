@@ -1,66 +1,72 @@
-"""``python -m tests.benchmarks``: SQLite in this process, then a private PostgreSQL (fsync on) in one of its
-own."""
+"""``python -m tests.benchmarks``: SQLite, then a private PostgreSQL (fsync on), each beside a private Redis.
+
+``--only`` names parts: ``inline`` (steps and starts in this process), ``w1`` (steps per second with workers),
+``w2`` (starts per second), ``w3`` (milliseconds from start to end), ``start`` (import and set-up).
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import signal
 import sys
+from types import FrameType
 
-import django
+from tests.private_server import Missing, is_ci, run_command
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
+
+PARTS = {"sqlite": ("inline", "w1", "start"), "postgres": ("inline", "w1", "w3", "w2")}
+ALL_PARTS = ("inline", "w1", "w2", "w3", "start")
 
 
 def main() -> int:
-    """Measure what the arguments ask for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--here", action="store_true", help="only on the database of this process")
+    """Measure what the arguments ask for: each database in a process of its own."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=ALL_PARTS, help="a part; may be repeated")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each, after one to warm up")
+    parser.add_argument("--runs", type=int, default=100, help="runs in a turn; fewer of who is slow")
+    parser.add_argument("--who", action="append", default=[], help="a part of a name; default: all")
+    parser.add_argument("--database", action="append", choices=sorted(PARTS), help="default: both")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    measure(options.rounds, options.runs)
+    # So that workers and servers are ended too.
+    signal.signal(signal.SIGTERM, _leave)
     if options.here:
-        return 0
-    again = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks",
-        "--here",
-        f"--rounds={options.rounds}",
-        f"--runs={options.runs}",
-    ]
-    return subprocess.run([sys.executable, "-m", "tests.postgres", *again], check=False).returncode
+        return measure(options)
+    for database in options.database or sorted(PARTS, reverse=True):
+        parts = options.only or PARTS[database]
+        arguments = [f"--rounds={options.rounds}", f"--runs={options.runs}", f"--database={database}"]
+        arguments += [f"--only={part}" for part in parts] + [f"--who={who}" for who in options.who]
+        here = [sys.executable, "-m", "tests.benchmarks", "--here", *arguments]
+        server = [sys.executable, "-m", "tests.postgres"] if database == "postgres" else []
+        if code := run_command([*server, *here], {}):
+            return code
+    return 0
 
 
-def measure(rounds: int, runs: int) -> None:
-    """Print the tables of one database."""
+def measure(options: argparse.Namespace) -> int:
+    """Measure on the database of this process."""
+    import django
+
     django.setup()
-    from django.db import connection
+    from django.conf import settings
 
-    from . import inline, starting
-    from .measuring import format_table, take_turns
+    from tests.redis_server import redis_server
 
-    connection.creation.create_test_db(verbosity=0, keepdb=True)
-    inline.publish()
-    write = sys.stdout.write
-    steps = {
-        "bare loop, ORM": inline.write_with_orm(runs),
-        "bare loop, driver": inline.write_with_driver(runs),
-        "django_workflow, inline": inline.drive_runs(runs),
-    }
-    title = f"{connection.vendor}: steps of many 10-step runs"
-    write(format_table(title, take_turns(steps, rounds), beside="bare loop, ORM", unit="steps/s") + "\n\n")
-    starts = {
-        "trigger": inline.start_runs(runs * 5),
-        "trigger_many": inline.start_many(runs * 25),
-    }
-    title = f"{connection.vendor}: starts"
-    write(format_table(title, take_turns(starts, rounds), beside="trigger", unit="runs/s") + "\n\n")
-    if connection.vendor == "sqlite":
-        write(starting.describe(rounds) + "\n\n")
-    connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
+    from . import report
+
+    try:
+        with redis_server(settings.REDIS_SOCKET):
+            report.write_all(options.only, options.rounds, options.runs, options.who)
+    except Missing as reason:
+        sys.stderr.write(f"tests.benchmarks: not run: {reason}\n")
+        return 1 if is_ci() else 0
+    return 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

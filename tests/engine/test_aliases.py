@@ -16,7 +16,8 @@ from django_workflow.exceptions import WorkflowNotFound
 from django_workflow.models import Run, RunAction, StepRun, Workflow
 from tests.testapp.models import Note, Order
 
-from .runs import abandon, fresh, history, let_time_pass, start
+from .crashes import crash, take_up
+from .runs import fresh, history, let_time_pass, start
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -117,8 +118,8 @@ def test_a_reference_keeps_its_alias() -> None:
 
 def test_verbs_and_recovery_work_on_the_alias() -> None:
     run = start([{"name": "one", "type": "tests.note", "delay": "1h"}], using="other")
-    abandon(run, "one")
-    assert work("other") == 1
+    crash(run, "one")
+    assert take_up("other") == 1
     assert fresh(run).status == "done"
     waiting = trigger("flow", using="other", key="k")
     assert cancel_run(("flow", "k"), using="other").pk == waiting.pk

@@ -17,8 +17,8 @@ from django_workflow.exceptions import LeaseLost
 from django_workflow.models import Run, StepRun
 from tests.testapp.models import Note
 
+from .crashes import crash, let_leases_expire, take_up
 from .runs import (
-    abandon,
     fresh,
     history,
     in_threads,
@@ -44,8 +44,8 @@ def once(register) -> None:
 @pytest.mark.parametrize("type", ["tests.note", "tests.note_atomically"])
 def test_an_expired_lease_is_taken_up_and_the_step_runs_again(type) -> None:
     run = waiting_run([{"type": type}, {"type": "tests.note"}])
-    abandoned = abandon(run, "first")
-    work("default")
+    abandoned = crash(run, "first")
+    take_up()
     row = step_run(run, "first")
     assert (fresh(run).status, row.crashes, row.attempt, row.pk) == ("done", 1, 1, abandoned.pk)
     assert row.lease_token is None
@@ -54,15 +54,15 @@ def test_an_expired_lease_is_taken_up_and_the_step_runs_again(type) -> None:
 
 def test_a_lease_that_has_not_expired_is_left_alone() -> None:
     run = waiting_run([FIRST])
-    abandon(run, "first", due_at=timezone.now() + timedelta(seconds=30))
-    assert work("default") == 0
-    assert step_run(run, "first").crashes == 0
+    crash(run, "first", due_at=timezone.now() + timedelta(seconds=30))
+    assert take_up() == 0
+    assert (step_run(run, "first").status, step_run(run, "first").crashes) == ("running", 0)
 
 
 def test_crashes_are_counted_apart_from_attempts() -> None:
     run = waiting_run([{"type": "tests.fail", "retry": {"attempts": 2, "delay": 0}}])
-    abandon(run, "first", crashes=1)
-    work("default")
+    crash(run, "first", crashes=1)
+    take_up()
     assert list(step_runs(run).order_by("attempt").values_list("attempt", "crashes", "status")) == [
         (1, 2, "failed"),
         (2, 0, "failed"),
@@ -71,19 +71,19 @@ def test_crashes_are_counted_apart_from_attempts() -> None:
 
 def test_after_max_crashes_the_step_is_poisoned() -> None:
     run = waiting_run([{**FIRST, "retry": {"attempts": 5, "delay": 0}}])
-    abandon(run, "first", crashes=2)
-    work("default")
+    crash(run, "first", crashes=2)
+    take_up()
     run = fresh(run)
     assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.Poisoned")
     assert "died 3 times" in run.error
     assert (notes(), step_runs(run).count()) == ([], 1)
 
 
-@override_settings(DJANGO_WORKFLOW={"MAX_CRASHES": 1})
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "MAX_CRASHES": 1})
 def test_the_setting_says_how_many_crashes() -> None:
     run = waiting_run([FIRST])
-    abandon(run, "first")
-    work("default")
+    crash(run, "first")
+    take_up()
     assert fresh(run).error_type == "django_workflow.exceptions.Poisoned"
 
 
@@ -92,15 +92,15 @@ def test_on_error_applies_to_poison(on_error) -> None:
     run = waiting_run(
         [{**FIRST, "on_error": on_error}, {"name": "rescue", "type": "tests.note", "needs": "jump"}]
     )
-    abandon(run, "first", crashes=2)
-    work("default")
+    crash(run, "first", crashes=2)
+    take_up()
     assert (fresh(run).status, notes()) == ("done", ["rescue"])
 
 
 def test_a_step_that_must_not_run_twice_fails_as_interrupted_if_it_had_begun() -> None:
     run = waiting_run([{"type": "tests.once", "retry": {"attempts": 3, "delay": 0}}])
-    abandon(run, "first")
-    work("default")
+    crash(run, "first")
+    take_up()
     run = fresh(run)
     assert (run.status, run.error_type, notes()) == ("failed", "django_workflow.exceptions.Interrupted", [])
     assert "unknown" in run.error
@@ -108,8 +108,8 @@ def test_a_step_that_must_not_run_twice_fails_as_interrupted_if_it_had_begun() -
 
 def test_a_step_that_must_not_run_twice_runs_if_it_had_not_begun() -> None:
     run = waiting_run([{"type": "tests.once"}])
-    abandon(run, "first", started=False)
-    work("default")
+    crash(run, "first", started=False)
+    take_up()
     assert (fresh(run).status, notes()) == ("done", ["first"])
 
 
@@ -120,8 +120,8 @@ def test_on_error_applies_to_interrupted() -> None:
             {"type": "tests.echo", "with": {"value": "{{ errors.first.type }}"}},
         ]
     )
-    abandon(run, "first")
-    work("default")
+    crash(run, "first")
+    take_up()
     assert fresh(run).output == "django_workflow.exceptions.Interrupted"
 
 
@@ -141,8 +141,8 @@ def test_the_start_of_a_step_that_must_not_run_twice_is_committed_before_the_cal
 
 def test_an_interrupted_step_is_run_again_when_a_person_says_so() -> None:
     run = waiting_run([{"type": "tests.once"}])
-    abandon(run, "first")
-    work("default")
+    crash(run, "first")
+    take_up()
     retry_run(run)
     assert (fresh(run).status, notes()) == ("done", ["first"])
 
@@ -156,20 +156,20 @@ def test_a_crash_between_two_steps_costs_nothing() -> None:
 
 def test_a_crash_of_a_cancelled_run_does_not_run_the_step_again() -> None:
     run = waiting_run([FIRST])
-    abandon(run, "first", due_at=timezone.now() + timedelta(minutes=1))
+    crash(run, "first", due_at=timezone.now() + timedelta(minutes=1))
     cancel_run(run)
     assert fresh(run).status == "running"
-    let_time_pass(run)
+    let_leases_expire(run)
     assert (fresh(run).status, notes()) == ("cancelled", [])
     assert step_runs(run).live().count() == 0
 
 
 def test_a_crash_of_a_run_past_its_deadline_does_not_run_the_step_again() -> None:
     run = waiting_run([FIRST], timeout="1d")
-    abandon(run, "first", due_at=timezone.now() + timedelta(minutes=1))
+    crash(run, "first", due_at=timezone.now() + timedelta(minutes=1))
     Run.objects.update(deadline=timezone.now() - timedelta(seconds=1))
     end_overdue("default", timezone.now())
-    let_time_pass(run)
+    let_leases_expire(run)
     assert (fresh(run).error_type, notes()) == ("django_workflow.exceptions.RunTimeout", [])
 
 
@@ -179,8 +179,8 @@ def test_a_crash_after_a_sleep_keeps_the_event(register) -> None:
         return Sleep(timedelta(hours=1)) if context.event is None else context.event.name
 
     run = start([{"name": "nap", "type": "tests.nap"}])
-    abandon(run, "nap", event={"name": "timer", "payload": None, "at": timezone.now().isoformat()})
-    work("default")
+    crash(run, "nap", event={"name": "timer", "payload": None, "at": timezone.now().isoformat()})
+    take_up()
     assert fresh(run).output == "timer"
 
 
@@ -193,8 +193,10 @@ def test_an_item_that_crashed_is_taken_up_alone() -> None:
         status="running",
         waiting_for="",
         lease_token=uuid4(),
+        solo=True,
         event={"name": "timer", "payload": None, "at": timezone.now().isoformat()},
     )
+    let_leases_expire(run)
     run = let_time_pass(run)
     assert run.status == "done"
     assert list(step_runs(run).order_by("index").values_list("index", "crashes")) == [(-1, 0), (0, 0), (1, 1)]

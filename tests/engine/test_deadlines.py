@@ -134,9 +134,9 @@ def test_the_timeout_is_the_steps_else_the_handlers_else_the_settings(register) 
     assert start([{"type": "tests.slow"}]).error_type == TIMED_OUT
     assert start([{"type": "tests.slow", "timeout": LONG}]).status == "done"
     assert start([{"type": "tests.slow", "timeout": None}]).status == "done"
-    with override_settings(DJANGO_WORKFLOW={"TIMEOUT": SHORT}):
+    with override_settings(DJANGO_WORKFLOW={"QUEUE": None, "TIMEOUT": SHORT}):
         assert start([{"type": "tests.plain"}]).error_type == TIMED_OUT
-    with override_settings(DJANGO_WORKFLOW={"TIMEOUT": None}):
+    with override_settings(DJANGO_WORKFLOW={"QUEUE": None, "TIMEOUT": None}):
         assert start([{"type": "tests.plain"}]).status == "done"
 
 

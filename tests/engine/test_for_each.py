@@ -187,7 +187,7 @@ def test_a_loop_visits_all_items_anew(register) -> None:
 
 
 def test_a_size_limit_holds_for_each_item_and_not_for_all(settings) -> None:
-    settings.DJANGO_WORKFLOW = {"MAX_BYTES": 5000}
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 5000}
     assert (
         start([{**EACH, "with": {"value": "{{ text }}"}}], {"values": [1, 2, 3], "text": "x" * 2000}).status
         == "done"

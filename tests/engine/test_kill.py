@@ -15,16 +15,18 @@ from django.db import connections
 from django.utils import timezone
 
 from django_workflow import define
+from django_workflow.engine.recover import recover_expired
 from django_workflow.models import Run, StepRun
 from tests.testapp.models import Note
 
+from .crashes import be_in_touch
 from .runs import fresh, history, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).parent.parent.parent
 SETUP = "import django; django.setup(); import tests.engine.steps_for_tests\n"
 TRIGGER = SETUP + "from django_workflow import trigger; trigger('flow', {'marker': %r})"
-SHORT_LEASE = "from django.conf import settings; settings.DJANGO_WORKFLOW = {'LEASE': '1s'}\n"
+SHORT_LEASE = "from django.conf import settings; settings.DJANGO_WORKFLOW = {'QUEUE': None, 'LEASE': '1s'}\n"
 WORK = SETUP + "from django_workflow.engine.execute import work; print(work('default'))"
 
 
@@ -70,9 +72,12 @@ def test_a_run_whose_process_was_killed_is_finished_by_another(
     run = kill_in_the_middle(tmp_path / "marker")
     assert (run.status, history(run)) == ("running", ["one:done", "two:running"])
 
-    first = python(WORK)
-    assert first.communicate()[0] == "0\n", "a lease that has not expired is respected"
+    be_in_touch()
+    assert recover_expired("default") == 0, "a lease that has not expired is respected"
     StepRun.objects.live().update(due_at=timezone.now() - timedelta(seconds=1))
+    first = python(WORK)
+    assert first.communicate()[0] == "0\n", "workers leave to clocks what others have begun"
+    assert recover_expired("default") == 1
     second = python(WORK)
     assert second.communicate()[0] == "1\n"
 

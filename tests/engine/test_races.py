@@ -16,7 +16,7 @@ from django.utils import timezone
 from django_workflow import RetryAfter, Sleep, cancel_run, define, retry_run, trigger, trigger_many
 from django_workflow.engine import now
 from django_workflow.engine.claim import claim_due
-from django_workflow.engine.execute import execute, work
+from django_workflow.engine.execute import follow, work
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, StepRun, Workflow
 from django_workflow.status import FINAL_RUN
@@ -93,11 +93,11 @@ def test_a_step_given_back_while_its_run_is_ending_is_not_left_in_a_final_run(re
     with transaction.atomic():
         run = trigger("flow")
         connection.run_on_commit.clear()
-    claims = [claim_due("default", run_id=run.pk), claim_due("default", run_id=run.pk)]
-    stopped, other = sorted((each for each in claims if each), key=lambda each: each.step_run.step != "stop")
+    claims = [*claim_due("default", run_id=run.pk), *claim_due("default", run_id=run.pk)]
+    stopped, other = sorted(claims, key=lambda each: each.step_run.step != "stop")
     with pytest.raises(KeyboardInterrupt):
-        execute(stopped)
-    execute(other)
+        follow([stopped])
+    follow([other])
     demand_whole([run])
     work("default")
     assert (fresh(run).status, history(run)) == ("cancelled", ["stop:cancelled", "first:done"])
@@ -120,7 +120,7 @@ def test_a_recording_behind_the_lock_that_was_undone_sees_what_came_between(regi
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(disturb):
-        run = start([{"type": "tests.meet"}])
+        run = start([{"type": "tests.meet"}, {"type": "tests.note", "needs": [], "delay": "1h"}])
     assert done == ["undone", "cancelled"]
     assert (fresh(run).ending, fresh(run).status) == ("cancelled", "cancelled")
 

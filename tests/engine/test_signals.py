@@ -14,7 +14,8 @@ from django_workflow.models import Run
 from django_workflow.signals import run_finished, run_started, step_finished
 from tests.testapp.models import Order
 
-from .runs import abandon, fresh, let_time_pass, start, waiting_run
+from .crashes import crash, take_up
+from .runs import fresh, let_time_pass, start, waiting_run
 
 SIGNALS = {"started": run_started, "step": step_finished, "finished": run_finished}
 database = pytest.mark.django_db(transaction=True)
@@ -114,9 +115,9 @@ def test_a_retry_and_a_recovery_are_told_like_any_run(told) -> None:
     retry_run(run)
     assert told == ["step one failed, failed", "finished, failed"]
     run = waiting_run([{"type": "tests.echo"}])
-    abandon(run, "first", crashes=2)
+    crash(run, "first", crashes=2)
     told.clear()
-    let_time_pass(run)
+    take_up()
     assert told == ["step first failed, failed", "finished, failed"]
 
 

@@ -171,7 +171,7 @@ LARGE = "x" * 3000
         ([{"type": "tests.grow"}, {"type": "tests.grow"}], "state: "),
     ],
 )
-@override_settings(DJANGO_WORKFLOW={"MAX_BYTES": 4000})
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "MAX_BYTES": 4000})
 def test_what_is_over_the_limit_fails_with_its_size(register, steps, error) -> None:
     @register("tests.large")
     def large() -> str:
@@ -187,7 +187,7 @@ def test_what_is_over_the_limit_fails_with_its_size(register, steps, error) -> N
     assert "4000" in run.error or "4,000" in run.error
 
 
-@override_settings(DJANGO_WORKFLOW={"MAX_BYTES": 4000})
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "MAX_BYTES": 4000})
 def test_an_input_over_the_limit_is_refused() -> None:
     start([{"type": "tests.echo"}])
     with pytest.raises(NotStorable, match="MAX_BYTES"):

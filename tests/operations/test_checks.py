@@ -116,9 +116,44 @@ def test_a_queue_that_rq_does_not_know_is_found(settings: Any, register: Callabl
     assert (handler.obj, handler.hint) == ("step type tests.slow", "Did you mean 'slower'?")
 
 
-def test_queues_do_not_matter_inline(settings: Any, register: Callable[..., Any]) -> None:
-    register("tests.slow", queue="slow")(lambda: None)
+def test_the_default_queue_is_found_where_rq_has_none_of_that_name(settings: Any) -> None:
+    settings.RQ_QUEUES = {"high": {}}
+    settings.DJANGO_WORKFLOW = {}
+    message = one("E003")
+    assert (message.obj, message.hint) == (
+        "settings.DJANGO_WORKFLOW['QUEUE']",
+        "Add it to RQ_QUEUES, or name one of these: high.",
+    )
+
+
+def test_a_queue_of_a_file_that_rq_does_not_know_is_found(settings: Any, ship: Ship) -> None:
+    settings.RQ_QUEUES = {"default": {}, "slow": {}}
+    settings.DJANGO_WORKFLOW = {"QUEUE": "default"}
+    ship(
+        "hello.yaml",
+        HELLO + "  - {type: flow.end, queue: slwo}\n  - {type: flow.end, queue: slow}\nqueue: fast\n",
+    )
+    first, second = found("E003")
+    assert {str(each.obj) for each in (first, second)} == {"testapp/workflows/hello.yaml"}
+    assert ("'fast'" in first.msg, second.hint) == (True, "Did you mean 'slow'?")
+
+
+def test_queues_do_not_matter_inline(settings: Any, ship: Ship, register: Callable[..., Any]) -> None:
+    register("tests.slow", queue="nowhere")(lambda: None)
+    ship("hello.yaml", HELLO + "queue: nowhere\n")
     assert found("E003") == []
+
+
+@pytest.mark.parametrize(
+    ("installed", "queue", "count"), [(False, "default", 1), (True, "default", 0), (False, None, 0)]
+)
+def test_a_queue_without_a_command_for_its_workers_is_found(
+    settings: Any, installed: bool, queue: Any, count: int
+) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": queue}
+    if not installed:
+        settings.INSTALLED_APPS = [each for each in settings.INSTALLED_APPS if each != "django_rq"]
+    assert len(found("W006")) == count
 
 
 def test_times_without_zones_are_found(settings: Any) -> None:
@@ -127,7 +162,7 @@ def test_times_without_zones_are_found(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("debug", "queue", "count"), [(False, None, 1), (True, None, 0), (False, "default", 1)]
+    ("debug", "queue", "count"), [(False, None, 1), (True, None, 0), (False, "default", 0)]
 )
 def test_running_inline_in_production_is_found(settings: Any, debug: bool, queue: Any, count: int) -> None:
     settings.DEBUG = debug

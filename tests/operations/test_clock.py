@@ -18,8 +18,9 @@ from django.db import connections
 from django.utils import timezone
 
 from django_workflow import define, trigger
+from django_workflow.engine.programs import get_program
 from django_workflow.engine.tick import clock_aliases, tick
-from django_workflow.models import Run
+from django_workflow.models import Run, WorkflowVersion
 from django_workflow.status import StepStatus
 
 from .conftest import Done
@@ -144,6 +145,19 @@ def test_one_database_that_is_down_does_not_stop_the_others(
     assert done.code == 1
     assert "could not tick database 'default'" in caplog.text
     assert fresh(run).status == "done"
+
+
+def test_what_cannot_be_claimed_does_not_stop_the_clock(
+    manage: Manage, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = napping("default"), napping("other")
+    WorkflowVersion.objects.filter(pk=broken.version_id).update(spec={"format": 1, "name": "nap", "steps": 7})
+    get_program.cache_clear()
+    for run in (broken, sound):
+        wake(run)
+    manage("workflow_clock", "--once")
+    assert any(each.exc_info for each in caplog.records)
+    assert (fresh(broken).status, fresh(sound).status) == ("waiting", "done")
 
 
 def test_a_slice_that_is_over_leaves_the_rest_to_the_next_tick() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import connections, transaction
 
+from ...conf import get_settings
 from ...engine.create import create_run, find_workflow, make_order, write_alias
+from ...engine.health import find_absent
 from ...exceptions import WorkflowError
 from ...models import Run, Source
 from ...status import RunStatus
@@ -65,6 +67,7 @@ class Command(BaseCommand):
                     run = follower.run = _trigger(options, values, using)
                 run.refresh_from_db(using=using)
                 if options["wait"]:
+                    self._tell_absent(run, using)
                     follower.follow(run, using)
         except KeyboardInterrupt:
             self.stderr.write(_tell_interrupted(run))
@@ -75,6 +78,13 @@ class Command(BaseCommand):
         if not options["wait"]:
             return None
         return self.stderr if options["json"] else self.stdout
+
+    def _tell_absent(self, run: Run, using: str) -> None:
+        """Say who is missing of those that this run needs, where it is not driven from here."""
+        if get_settings().QUEUE is not None and not run.is_final:
+            queues = run.step_runs.live().order_by("queue").values_list("queue", flat=True).distinct()
+            for text in find_absent(using, queues):
+                self.stderr.write(text)
 
     def _show(self, run: Run, options: dict[str, Any]) -> None:
         if options["json"]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
-from argparse import ArgumentTypeError
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -16,11 +20,16 @@ from django.db import Error, close_old_connections, connections
 
 from ...conf import get_settings
 from ...durations import parse_duration
+from ...engine.clocks import leave
+from ...engine.recover import recover_worker
 from ...engine.tick import clock_aliases, is_migrated, tick
 
 logger = logging.getLogger("django_workflow")
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+# What a worker tells the clock beside it: "died host:pid". The end of its lines is the worker's end.
+DIED = "died "
+STOP = ""
 
 
 class Command(BaseCommand):
@@ -40,54 +49,105 @@ class Command(BaseCommand):
             metavar="S",
             help="Seconds from tick to tick (default: 1).",
         )
+        # For django_workflow.worker.Worker alone.
+        parser.add_argument("--beside-worker", action="store_true", help=SUPPRESS)
 
     def handle(self, **options: Any) -> None:
         """Tick once, or until SIGTERM or SIGINT."""
-        self.stop = threading.Event()
+        # A SimpleQueue, unlike an Event, may be used by the handler of a signal that interrupts it.
+        self.mail: SimpleQueue[str] = SimpleQueue()
+        self.is_stopping = False
         self.migrated: set[str] = set()
-        with _stop_on_signals(self.stop):
-            if options["once"]:
-                if not self.tick(seconds=None):
-                    raise CommandError("The tick was not complete: a database failed.")
-                return
-            if options["verbosity"] > 0:
-                self.stdout.write(
-                    f"The clock ticks every {options['interval']:g} s. Stop it with Ctrl-C or SIGTERM."
-                )
-                self.stdout.flush()
-            while not self.stop.is_set():
-                self.tick(seconds=get_settings().SLICE.total_seconds())
-                self.stop.wait(options["interval"])
+        if options["beside_worker"]:
+            threading.Thread(target=self._listen, name="workflow-clock-stdin", daemon=True).start()
+        with _calling_on_signals(self._stop_soon):
+            try:
+                self._tick_once() if options["once"] else self._tick_on(options)
+            finally:
+                self._leave()
 
-    def tick(self, *, seconds: float | None) -> bool:
+    def _tick_once(self) -> None:
+        if not self.tick(seconds=None, pause=self._read_mail):
+            raise CommandError("The tick was not complete: a database failed.")
+
+    def _tick_on(self, options: dict[str, Any]) -> None:
+        if options["verbosity"] > 0:
+            self.stdout.write(
+                f"The clock ticks every {options['interval']:g} s. Stop it with Ctrl-C or SIGTERM."
+            )
+            self.stdout.flush()
+        self._read_mail(0)
+        while not self.is_stopping:
+            self.tick(seconds=get_settings().SLICE.total_seconds())
+            self._read_mail(options["interval"])
+
+    def tick(self, *, seconds: float | None, pause: Callable[[float], bool] | None = None) -> bool:
         """Tick every alias for at most ``seconds`` each; return whether none of them failed."""
+
+        def tick_alias(alias: str) -> None:
+            tick(alias, is_stopping=lambda: self.is_stopping, seconds=seconds, pause=pause)
+
+        return self._for_each_alias(tick_alias)
+
+    def _for_each_alias(self, act: Callable[[str], object]) -> bool:
         close_old_connections()
         # Not all(): one database that is down must not stop the others.
-        done = [self._tick_alias(alias, seconds) for alias in clock_aliases()]
+        done = [self._is_done(act, alias) for alias in clock_aliases()]
         close_old_connections()
         return all(done)
 
-    def _tick_alias(self, alias: str, seconds: float | None) -> bool:
+    def _is_done(self, act: Callable[[str], object], alias: str) -> bool:
         try:
-            if alias not in self.migrated and not is_migrated(alias):
-                return True
-            self.migrated.add(alias)
-            tick(alias, is_stopping=self.stop.is_set, seconds=seconds)
+            if alias in self.migrated or is_migrated(alias):
+                self.migrated.add(alias)
+                act(alias)
         except Error as error:
             logger.error("The clock could not tick database %r, and tries again: %s", alias, error)
-            connections[alias].close()
+            with suppress(Error):
+                connections[alias].close()
+            return False
+        except Exception:
+            logger.exception("The clock goes on with the other databases, and tries %r again.", alias)
             return False
         return True
 
+    def _listen(self) -> None:
+        """Read what the worker says, in a thread of its own."""
+        # A file of its own: at its end Python could not close sys.stdin, which this thread would hold.
+        with open(sys.stdin.fileno(), closefd=False) as lines:
+            for line in lines:
+                self.mail.put(line.strip())
+        self.mail.put(STOP)
 
-@contextmanager
-def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    def stop_soon(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+    def _read_mail(self, seconds: float) -> bool:
+        """Do what comes in the next ``seconds``; return whether to stop."""
+        until = time.monotonic() + seconds
+        while not self.is_stopping:
+            try:
+                line = self.mail.get(timeout=max(until - time.monotonic(), 0))
+            except Empty:
+                break
+            if line.startswith(DIED):
+                self._for_each_alias(partial(recover_worker, name=line.removeprefix(DIED)))
+            self.is_stopping = self.is_stopping or line == STOP
+        return self.is_stopping
+
+    def _stop_soon(self, number: int, frame: FrameType | None) -> None:
+        if self.is_stopping:
             # A second Ctrl-C: the step under way is given back instead of finished.
             raise SystemExit(130)
-        stop.set()
+        self.is_stopping = True
+        self.mail.put(STOP)
 
+    def _leave(self) -> None:
+        for alias in self.migrated:
+            with suppress(Error):
+                leave(alias)
+        close_old_connections()
+
+
+@contextmanager
+def _calling_on_signals(stop_soon: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     # Python takes signals in its main thread only.
     if threading.current_thread() is not threading.main_thread():
         yield

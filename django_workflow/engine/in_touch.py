@@ -1,0 +1,50 @@
+"""How long this process has been in touch with a database without a break (ENGINE.md rule 18).
+
+After an outage the living renew their leases first. Only a process that was in touch for as long as that
+takes can tell a lease that nobody renews from one that nobody could renew.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ..conf import get_settings
+
+
+@dataclass(slots=True, kw_only=True)
+class _Contact:
+    since: float
+    latest: float
+
+
+_contacts: dict[str, _Contact] = {}
+
+
+def renewal_interval() -> float:
+    """Return, in seconds, how often a lease is renewed: each third of it."""
+    return get_settings().LEASE.total_seconds() / 3
+
+
+def note(using: str) -> None:
+    """Note that the database answered just now.
+
+    After a gap, such as an outage or a time in which this process was stopped, it begins anew. A lease that
+    is renewed every third of its time outlives any gap of less than half of it.
+    """
+    now, contact = time.monotonic(), _contacts.get(using)
+    if contact is None or now - contact.latest > renewal_interval() * 1.5:
+        _contacts[using] = _Contact(since=now, latest=now)
+    else:
+        contact.latest = now
+
+
+def lose(using: str) -> None:
+    """Note that the database did not answer."""
+    _contacts.pop(using, None)
+
+
+def is_in_touch(using: str) -> bool:
+    """Whether the database has answered for a renewal interval, without a break, until just now."""
+    contact = _contacts.get(using)
+    return contact is not None and contact.latest - contact.since >= renewal_interval()

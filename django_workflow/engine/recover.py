@@ -1,0 +1,109 @@
+"""Recovery: what a dead worker left behind is made ready again, never executed (ENGINE.md rules 8, 10, 18).
+
+Only clocks do this, because only a process that lives on knows how long it was in touch with the database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from django.db import Error, transaction
+
+from ..dispatch import ring_after_commit
+from ..models import Run, StepRun, StepRunQuerySet
+from ..status import RunStatus, StepStatus
+from . import in_touch
+from .gate import StaleClaim
+from .give_back import RunIsBusy, close_unfinished, lock_if_free, ready_values
+from .now import database_now
+from .stuck import recover_stuck
+
+__all__ = ["recover_expired", "recover_stuck", "recover_worker"]
+
+logger = logging.getLogger("django_workflow")
+
+# How many step runs one call recovers at most.
+BATCH = 500
+
+
+def recover_expired(using: str, *, pause: Callable[[float], bool] | None = None) -> int:
+    """Make the step runs ready again whose lease has expired; return how many.
+
+    Does nothing before this process was in touch with the database for a renewal interval, 20 seconds by
+    default: after an outage the living renew first. A process that ticks once gives ``pause``, which sleeps
+    for so many seconds and returns whether to stop: where a lease has expired it waits for that interval.
+    """
+    while expired := _expired(using):
+        if in_touch.is_in_touch(using):
+            return _recover(using, expired, "its lease has expired")
+        if pause is None or pause(in_touch.renewal_interval() / 10):
+            return 0
+    return 0
+
+
+def recover_worker(using: str, name: str) -> int:
+    """Make ready again what the process ``name`` (``host:pid``) held; return how many.
+
+    It is known to be dead: its leases need not expire.
+    """
+    held = _running(using).filter(worker=name)
+    return _recover(using, list(held[:BATCH]), "its worker died")
+
+
+def _expired(using: str) -> list[StepRun]:
+    try:
+        rows = list(_running(using).filter(due_at__lte=database_now(using)).order_by("due_at")[:BATCH])
+    except Error:
+        in_touch.lose(using)
+        raise
+    in_touch.note(using)
+    return rows
+
+
+def _running(using: str) -> StepRunQuerySet:
+    rows = StepRun.objects.using(using).filter(status=StepStatus.RUNNING)
+    return rows.only("run_id", "step", "index", "queue", "worker", "lease_token", "due_at")
+
+
+def _recover(using: str, rows: Iterable[StepRun], reason: str) -> int:
+    queues, count = set(), 0
+    for row in rows:
+        with suppress(StaleClaim, RunIsBusy):
+            if _make_ready(using, row):
+                queues.add(row.queue)
+            text = "Step %s of run %s, begun by %s, is taken up again: %s."
+            logger.warning(text, row, row.run_id, row.worker, reason)
+            count += 1
+    ring_after_commit(using, queues)
+    return count
+
+
+def _make_ready(using: str, read: StepRun) -> bool:
+    """Recover one step run if it is as it was read; return whether it is ready now."""
+    with transaction.atomic(using=using):
+        run = lock_if_free(using, read.run_id)
+        guarded = StepRun.objects.using(using).filter(
+            pk=read.pk, status=StepStatus.RUNNING, lease_token=read.lease_token, due_at=read.due_at
+        )
+        row = guarded.first()
+        if row is None or run.is_final:
+            raise StaleClaim
+        now = database_now(using)
+        if run.ending:
+            close_unfinished(run, row, now, using)
+            return False
+        guarded.update(**_recovered_values(run, row, now))
+    return run.status != RunStatus.PAUSED
+
+
+def _recovered_values(run: Run, row: StepRun, now: datetime) -> dict[str, Any]:
+    """Return the columns of the step run: a crash counts only against a step that ran alone.
+
+    Any of several may have killed their worker; to find out which, each is claimed alone from now on.
+    """
+    has_crashed = row.solo and row.started_at is not None
+    return {**ready_values(run, now), "solo": True, "crashes": row.crashes + has_crashed}

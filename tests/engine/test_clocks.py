@@ -1,0 +1,73 @@
+"""The rows by which others see that a clock is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from django_workflow.engine import clocks
+from django_workflow.engine.claim import worker_name
+from django_workflow.engine.clocks import alive_clocks, beat, leave
+from django_workflow.models import Clock
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def new_process() -> Iterator[None]:
+    clocks._beaten.clear()
+    yield
+    clocks._beaten.clear()
+
+
+def age(**fields: float) -> None:
+    """Let the last beat of this process be so long ago, for itself and in its row."""
+    ago = timedelta(**fields)
+    Clock.objects.update(ticked_at=timezone.now() - ago)
+    clocks._beaten = {key: at - ago.total_seconds() for key, at in clocks._beaten.items()}
+
+
+def test_a_clock_that_beats_is_alive_until_it_leaves() -> None:
+    beat("default")
+    (clock,) = alive_clocks("default")
+    assert (clock.name, clock.started_at) == (worker_name(), clock.ticked_at)
+    leave("default")
+    assert not Clock.objects.exists()
+
+
+def test_a_clock_writes_every_ten_seconds(django_assert_num_queries) -> None:
+    beat("default")
+    first = Clock.objects.get()
+    with django_assert_num_queries(0):
+        beat("default")
+    age(seconds=11)
+    beat("default")
+    again = Clock.objects.get()
+    assert (again.pk, again.started_at) == (first.pk, first.started_at)
+    assert again.ticked_at >= first.ticked_at
+
+
+@pytest.mark.parametrize(("seconds", "is_alive"), [(20, True), (31, False)])
+def test_a_clock_that_says_nothing_is_dead(seconds, is_alive) -> None:
+    beat("default")
+    age(seconds=seconds)
+    assert bool(alive_clocks("default")) == is_alive
+
+
+def test_a_process_that_follows_one_of_the_same_name_begins_its_own_life() -> None:
+    long_ago = timezone.now() - timedelta(hours=1)
+    Clock.objects.create(name=worker_name(), started_at=long_ago, ticked_at=long_ago)
+    beat("default")
+    clock = Clock.objects.get()
+    assert clock.started_at == clock.ticked_at > long_ago
+
+
+def test_clocks_that_are_dead_for_a_day_are_forgotten() -> None:
+    now = timezone.now()
+    for hours in (23, 25):
+        Clock.objects.create(name=f"{hours}", started_at=now, ticked_at=now - timedelta(hours=hours))
+    beat("default")
+    assert set(Clock.objects.values_list("name", flat=True)) == {"23", worker_name()}

@@ -1,0 +1,240 @@
+"""The worker with a clock beside it: the clock lives as long as the worker, and hears of killed processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from django_workflow import define, trigger
+from django_workflow import worker as worker_module
+from django_workflow.engine.claim import worker_name
+from django_workflow.models import Clock, StepRun
+from django_workflow.worker import ClockBeside, worker_name_of
+from tests.redis_server import RedisServer
+
+from .load import all_ended, start_chains
+from .processes import CLASSES, ROOT, Process, Processes, wait_until
+from .test_kill import let_go, start_holding, wait_for_handler
+
+CLOCK = "workflow_clock"
+
+
+@pytest.fixture
+def worker(processes: Processes) -> Process:
+    return processes.worker(kind="ours")
+
+
+def clocks_of(process: Process) -> list[int]:
+    """Return the clocks of its session. They outlive it for a moment."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,stat=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines() if CLOCK in line]
+    return [int(pid) for pid, state, _args in rows if state[0] != "Z" and is_of(int(pid), process.pid)]
+
+
+def is_of(pid: int, session: int) -> bool:
+    try:
+        return os.getsid(pid) == session
+    except ProcessLookupError:
+        return False
+
+
+def ticking(count: int = 1) -> bool:
+    return Clock.objects.count() == count
+
+
+def test_it_ticks_a_clock_and_ends_it(worker: Process) -> None:
+    wait_until(ticking, what="a clock")
+    (clock,) = clocks_of(worker)
+    assert Clock.objects.get().name == worker_name_of(clock)
+    assert worker.stop() == 0
+    assert clocks_of(worker) == []
+    assert not Clock.objects.exists()
+
+
+def test_a_clock_that_dies_is_started_again(worker: Process) -> None:
+    wait_until(ticking, what="a clock")
+    (clock,) = clocks_of(worker)
+    os.kill(clock, signal.SIGKILL)
+    wait_until(lambda: clocks_of(worker) not in ([], [clock]), 20, what="another clock")
+    assert "is started again" in worker.output
+
+
+def test_the_clock_ends_with_a_worker_that_is_killed(worker: Process) -> None:
+    wait_until(ticking, what="a clock")
+    worker.kill()
+    wait_until(lambda: clocks_of(worker) == [], what="the end of the clock")
+    assert not Clock.objects.exists()
+
+
+def test_a_process_that_the_worker_forked_does_not_keep_its_clock(worker: Process, tmp_path: Path) -> None:
+    start_holding(tmp_path, "testapp.hold")
+    wait_for_handler(tmp_path)
+    wait_until(ticking, what="a clock")
+    horse = worker.horse()
+    worker.kill()
+    wait_until(lambda: clocks_of(worker) == [], what="the end of the clock")
+    assert is_of(horse, worker.pid)
+    let_go(tmp_path)
+
+
+@pytest.mark.parametrize("options", [(), ("--num-workers", "2")])
+def test_burst_works_off_what_waits_and_leaves_nothing_behind(
+    processes: Processes, options: tuple[str, ...]
+) -> None:
+    start_chains(3)
+    command = ["rqworker-pool" if options else "rqworker", "default", "--burst", *options]
+    process = processes.manage(*command, "--worker-class", "django_workflow.worker.Worker", name="burst")
+    wait_until(lambda: process.code is not None, 30, what="the end of the worker")
+    assert process.code == 0
+    assert all_ended()
+    assert clocks_of(process) == []
+
+
+def test_workers_of_a_pool_have_their_clocks(processes: Processes) -> None:
+    options = ["--num-workers", "2", "--worker-class", "django_workflow.worker.Worker"]
+    pool = processes.manage("rqworker-pool", "default", *options, name="pool")
+    wait_until(lambda: ticking(2), what="two clocks")
+    start_chains(3)
+    wait_until(all_ended)
+    assert pool.stop() == 0
+    assert clocks_of(pool) == []
+
+
+def test_a_timer_goes_off_without_another_clock(worker: Process) -> None:
+    define("nap", steps=[{"type": "flow.sleep", "with": {"for": 1}}])
+    run = trigger("nap")
+    wait_until(all_ended)
+    run.refresh_from_db()
+    assert run.status == "done"
+
+
+def test_the_clock_of_a_projects_own_script_is_called_by_it(processes: Processes, tmp_path: Path) -> None:
+    script = str(ROOT / "manage.py")
+    command = [sys.executable, script, "rqworker", "default", "--worker-class", CLASSES["ours"]]
+    with Alone(Process("own script", command, tmp_path / "log", {})) as worker:
+        wait_until(ticking, what="a clock")
+        listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True)
+        assert f"{script} workflow_clock" in listed.stdout
+        assert worker.stop() == 0
+
+
+class Alone:
+    """A process that is not started as others are, and gone at the end all the same."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    def __enter__(self) -> Process:
+        return self.process
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill_all()
+
+
+@pytest.mark.parametrize(
+    ("called", "command"),
+    [
+        (["/srv/shop/manage.py", "rqworker"], ["/srv/shop/manage.py"]),
+        (["./manage.py", "rqworker-pool"], ["manage.py"]),
+        (["/lib/django/__main__.py", "rqworker"], ["-P", "-m", "django"]),
+        (["/bin/django-admin", "rqworker"], ["-P", "-m", "django"]),
+        (["/bin/rq", "worker"], ["-P", "-m", "django"]),
+        (["/srv/own.py"], ["-P", "-m", "django"]),
+    ],
+)
+def test_the_clock_is_called_as_the_worker_was(
+    monkeypatch: pytest.MonkeyPatch, called: list[str], command: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", called)
+    assert worker_module._command() == command
+
+
+def test_a_clock_that_rings_where_redis_hangs_stops_within_a_moment(
+    processes: Processes, redis_server: RedisServer
+) -> None:
+    clock = processes.clock()
+    start_chains(1)
+    redis_server.pause()
+    StepRun.objects.update(due_at=timezone.now() - timedelta(seconds=5))
+    wait_until(lambda: "Redis does not answer" in clock.output, what="an outage")
+    began = time.monotonic()
+    assert clock.stop() == 0
+    assert time.monotonic() - began < 2
+
+
+def test_a_clock_that_cron_starts_rings_once_and_ends(
+    processes: Processes, redis_server: RedisServer
+) -> None:
+    start_chains(1)
+    redis_server.flush()
+    StepRun.objects.update(due_at=timezone.now() - timedelta(seconds=5))
+    clock = processes.manage("workflow_clock", "--once", name="cron's clock")
+    wait_until(lambda: clock.code is not None, what="the end of the clock")
+    assert clock.code == 0
+    with redis_server.connect() as redis:
+        assert redis.llen("rq:queue:default") == 1
+
+
+def test_processes_of_this_host_are_known_by_their_ids() -> None:
+    assert worker_name_of(os.getpid()) == worker_name()
+
+
+# What a worker does to its clock
+
+
+@pytest.fixture
+def beside() -> Iterator[ClockBeside]:
+    clock = ClockBeside()
+    clock.start()
+    yield clock
+    clock.end()
+
+
+def process_of(clock: ClockBeside) -> subprocess.Popen[bytes]:
+    assert clock._process is not None
+    return clock._process
+
+
+def test_a_clock_that_is_gone_or_does_not_listen_does_not_stop_its_worker(beside: ClockBeside) -> None:
+    process_of(beside).send_signal(signal.SIGSTOP)
+    for _ in range(5000):
+        beside.tell("died somewhere:1234567890")
+    process_of(beside).kill()
+    process_of(beside).wait()
+    beside.tell("died somewhere:1")
+
+
+def test_a_forked_process_leaves_the_clock_alone(beside: ClockBeside) -> None:
+    process = process_of(beside)
+    child = os.fork()
+    if not child:
+        beside.keep()
+        beside.tell("died somewhere:1")
+        beside.end()
+        os._exit(process_of(beside) is not process)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert process.poll() is None
+
+
+def test_a_clock_that_cannot_live_is_not_started_again_at_once(
+    beside: ClockBeside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = process_of(beside)
+    first.kill()
+    first.wait()
+    beside.keep()
+    assert process_of(beside) is first
+    monkeypatch.setattr(worker_module, "RESTART_EVERY", 0)
+    beside.keep()
+    assert process_of(beside) is not first
