@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from types import FrameType
 
@@ -35,6 +36,8 @@ SHORT_SLICE = 2.0
 LOOK_EVERY = 1.0
 # A forked process costs more than the wait for another doorbell.
 LINGER = 0.1
+# For so long a worker waits for a database that went away, to give back what it could not record.
+PATIENCE = timedelta(minutes=10)
 # How many jobs of the list are looked at.
 HEAD = 20
 # The release of Redis that has the command by which to wait.
@@ -79,7 +82,13 @@ class Shift:
     def work(self) -> None:
         """Drive what is ready, and what becomes ready in a moment, until the shift is over."""
         while True:
-            execute.work(self.alias, queue=self.queue, seconds=self.left(), is_stopping=self.is_over)
+            execute.work(
+                self.alias,
+                queue=self.queue,
+                seconds=self.left(),
+                is_stopping=self.is_over,
+                patience=PATIENCE,
+            )
             if self.is_over():
                 if has_ready(self.alias, self.queue):
                     ring(self.alias, self.queue)

@@ -2,24 +2,36 @@
 
 A block that begins with a comment ``# path`` is a file of the project, ``# path, at the end`` is added to it.
 Other Python runs in the project; ``shell`` too, but for pip. A ``text`` block right after is what was
-printed; ``…`` stands for anything in a line, and alone in a line for any lines.
+printed; ``…`` stands for anything in a line, and alone in a line for any lines. An ``ini`` block is a unit of
+systemd: its command is started in the project, and must end well at SIGTERM. From the first mention of
+REDIS_URL on a Redis server is needed.
 """
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.private_server import Missing, is_ci, own_folder
+from tests.redis_server import redis_server
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-KINDS = {"python", "yaml", "shell", "text"}
+KINDS = {"python", "yaml", "shell", "text", "ini"}
+REDIS_URL = "REDIS_URL"
+# What workers and clocks print when they have started, and how long that may take in seconds.
+STARTED = re.compile("Listening|ticks")
+PATIENCE = 30
 
 pytestmark = pytest.mark.one_database
 
@@ -48,12 +60,16 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.redis_url = ""
 
     def follow(self, block: Block) -> str:
         """Do what a block says, and return what it prints."""
         if block.kind == "shell":
             lines = [line for line in block.text.splitlines() if not line.startswith("pip ")]
             return self.run(block, "bash", "-ec", "\n".join(lines))
+        if block.kind == "ini":
+            self.try_unit(block)
+            return ""
         if match := _FILE.match(block.text):
             self.write(match[1], block.text, is_added=match[2] is not None)
             return ""
@@ -67,15 +83,7 @@ class Project:
         path.write_text(f"{path.read_text()}\n{text}" if is_added else text)
 
     def run(self, block: Block, *command: str) -> str:
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {
-            **os.environ,
-            "PATH": programs,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "error",
-            "PYTHONIOENCODING": "utf-8",
-            "DJANGO_SETTINGS_MODULE": "mysite.settings",
-        }
+        environment = self.environment()
         if "startproject" in block.text:
             del environment["DJANGO_SETTINGS_MODULE"]
         done = subprocess.run(
@@ -83,6 +91,47 @@ class Project:
         )
         assert done.returncode == 0, f"README.md, line {block.line}:\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "error",
+            "PYTHONIOENCODING": "utf-8",
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "mysite.settings",
+            REDIS_URL: self.redis_url,
+        }
+
+    def try_unit(self, block: Block) -> None:
+        """Start the command of a unit and end it as systemd does."""
+        unit = configparser.ConfigParser(interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read_string(block.text)
+        assert set(unit) == {"DEFAULT", "Unit", "Service", "Install"}
+        service = unit["Service"]
+        program, *arguments = shlex.split(service["ExecStart"])
+        assert program.startswith(f"{service['WorkingDirectory']}/.venv/bin/")
+        log = self.folder / "unit.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [Path(sys.executable).with_name(Path(program).name), *arguments],
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            until = time.monotonic() + PATIENCE
+            while not STARTED.search(log.read_text()) and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.05)
+            assert STARTED.search(log.read_text()), f"README.md, line {block.line}:\n{log.read_text()}"
+            process.terminate()
+            assert process.wait(PATIENCE) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
 
 
 def assert_printed(shown: Block, printed: str) -> None:
@@ -97,11 +146,29 @@ def _line_pattern(line: str) -> str:
     return "".join(".*" if part == "…" else re.escape(part) for part in re.split("(…)", line)) + r"\n"
 
 
-def test_every_block_does_and_prints_what_the_page_says(tmp_path: Path) -> None:
+@pytest.fixture
+def redis_url() -> Iterator[str | None]:
+    """Return where a Redis of its own is; None where no server is installed."""
+    try:
+        with own_folder(None) as folder, redis_server(folder / "redis.sock") as server:
+            yield f"unix://{server.socket}?db=0"
+    except Missing as reason:
+        if is_ci():
+            pytest.fail(str(reason))
+        yield None
+
+
+def test_every_block_does_and_prints_what_the_page_says(tmp_path: Path, redis_url: str | None) -> None:
     project, printed = Project(tmp_path), ""
     blocks = list(read_blocks(README.read_text()))
     assert {block.kind for block in blocks} == KINDS
     for block in blocks:
+        if REDIS_URL in block.text:
+            if redis_url is None:
+                pytest.skip(
+                    f"README.md is true up to line {block.line}; from there on it needs a Redis server"
+                )
+            project.redis_url = redis_url
         if block.kind != "text":
             printed = project.follow(block)
         elif printed:

@@ -31,7 +31,7 @@ def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | Non
     try:
         report, recording = repeat(partial(_attempt_atomic, claim, handler, before, keep=keep), claim.using)
     except DatabaseError as error:
-        if isinstance(error, (OperationalError, InterfaceError)) and is_lost(claim.using):
+        if isinstance(error, (OperationalError, InterfaceError)) and is_lost(claim.using, error):
             raise NotRecorded from error
         report, recording = report_error(error), None
     if recording is not None:

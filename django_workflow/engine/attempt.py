@@ -27,7 +27,7 @@ from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .moves import Finished, Passed, Result, Slept, Spread
 from .now import database_now
-from .outage import NotRecorded, is_lost
+from .outage import NotRecorded, is_lost, is_passing
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
 from .sharing import note_call
@@ -49,10 +49,10 @@ class Attempt:
 def attempt(claim: Claim, handler: Handler) -> Report:
     """Execute the claimed step run once and return what came of it.
 
-    Raises ``LeaseLost``, ``NotRecorded`` when the run's connection was lost meanwhile, and what no handler
-    may catch.
+    Raises ``LeaseLost``, ``NotRecorded`` when the run's connection was lost meanwhile, the deadlock of an
+    atomic handler, and what no handler may catch.
     """
-    outputs = Outputs(claim.run, claim.program.graph.steps, claim.using)
+    outputs = Outputs(claim.run, claim.program.graph.steps, claim.using, claim.known)
     errors = Errors(claim.run, claim.program.graph.steps, claim.using)
     scope = Scope(claim.run, claim.step_run, outputs, errors, claim.using)
     going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs)
@@ -67,8 +67,10 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     except LeaseLost:
         raise
     except (OperationalError, InterfaceError) as error:
-        if is_lost(claim.using, connection):
+        if is_lost(claim.using, error, connection):
             raise NotRecorded from error
+        if handler.atomic and is_passing(error):
+            raise
         return report_error(error, going.params, going.context)
     except DeadlinePassed:
         return report_error(_timed_out(going), going.params, going.context)

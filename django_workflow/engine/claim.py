@@ -6,8 +6,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -25,6 +25,7 @@ from .gate import StaleClaim, lock_run
 from .leases import Lease
 from .moves import RunState
 from .now import database_now
+from .postpone import postpone
 from .programs import get_program
 from .rows import handler_of, run_state
 from .sharing import may_share
@@ -64,6 +65,8 @@ class Claim:
     locked: bool = False
     # An atomic handler changed its own run, such as by cancel_run().
     is_stale: bool = False
+    # The latest outputs, encoded, by step name, of what this process recorded of the run right before.
+    known: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def token(self) -> UUID:
@@ -80,35 +83,44 @@ class Claim:
         """The handler of the step's type; None where this process does not know it."""
         return handler_of(self.program, self.step_run.step)
 
+    @property
+    def number(self) -> int:
+        """The number of the recording that is being worked out: the revision the run will have."""
+        return self.run.revision + (0 if self.locked else 1)
+
     def run_state(self) -> RunState:
         """Return the facts of the run that plan wants."""
-        number = self.run.revision + (0 if self.locked else 1)
-        return run_state(self.run, self.program.spec, number=number)
+        return run_state(self.run, self.program.spec, number=self.number)
 
 
 def claim_due(
-    using: str, *, run_id: UUID | None = None, queue: str | None = None, most: int = 1
+    using: str,
+    *,
+    run_id: UUID | None = None,
+    queue: str | None = None,
+    most: int = 1,
+    token: UUID | None = None,
 ) -> list[Claim]:
     """Claim the oldest due step run, of one run or one queue where given; none where nothing is due.
 
     Up to ``most`` are claimed together where they may share a commit. A run that somebody else changes at the
     same moment is looked at again. A lease that has expired is not taken over: clocks make it ready.
     """
-    looked_at = 1
+    looked_at, token = 1, token or uuid4()
     while True:
         began, now = time.monotonic(), database_now(using)
         due = _due(using, now, run_id, queue)
         rows = list(due.order_by("due_at", "id")[:looked_at])
         if not rows:
             return []
-        together = _choose([random.choice(rows)], using)
-        if most > 1 and together[0][1]:
-            live = StepRun.objects.using(using).live().filter(run=OuterRef("run"))
-            due = due.annotate(has_company=Exists(live.exclude(pk=OuterRef("pk"))))
-            rows = list(due.order_by("due_at", "id")[:most])
-            together = _choose(rows, using)
-        claims = _take(using, [row for row, _may_share in together], began, now)
-        if claims:
+        row = random.choice(rows)
+        if not _is_readable(row, using):
+            postpone(using, row, now)
+            continue
+        together = [row]
+        if most > 1 and _may_share(row, using):
+            together = _choose(_beside(due, using, most), using) or [row]
+        if claims := _take(using, together, began, now, token):
             return claims
         looked_at = CROWD
 
@@ -123,12 +135,22 @@ def _due(using: str, now: datetime, run_id: UUID | None, queue: str | None) -> S
     return due.select_related("run__workflow")
 
 
-def _choose(rows: Sequence[StepRun], using: str) -> list[tuple[StepRun, bool]]:
-    """Return the rows to claim together: the oldest, and where it may share, the others that may."""
-    judged = [(row, _may_share(row, using)) for row in rows]
-    if not judged or not judged[0][1]:
-        return judged[:1]
-    return [each for each in judged if each[1]]
+def _beside(due: StepRunQuerySet, using: str, most: int) -> list[StepRun]:
+    """Return the oldest due rows, each with whether others of its run are live."""
+    live = StepRun.objects.using(using).live().filter(run=OuterRef("run")).exclude(pk=OuterRef("pk"))
+    return list(due.annotate(has_company=Exists(live)).order_by("due_at", "id")[:most])
+
+
+def _choose(rows: Sequence[StepRun], using: str) -> list[StepRun]:
+    """Return the rows to claim together: those that may share, or the oldest alone where it may not."""
+    readable = [row for row in rows if _is_readable(row, using)]
+    if not readable or not _may_share(readable[0], using):
+        return readable[:1]
+    return [row for row in readable if _may_share(row, using)]
+
+
+def _is_readable(row: StepRun, using: str) -> bool:
+    return row.step in _program_of(row, using).graph.steps
 
 
 def _may_share(row: StepRun, using: str) -> bool:
@@ -142,8 +164,8 @@ def _program_of(row: StepRun, using: str) -> Program:
     return get_program(row.run.version_id, using)
 
 
-def _take(using: str, rows: Sequence[StepRun], began: float, now: datetime) -> list[Claim]:
-    token, solo = uuid4(), len(rows) == 1
+def _take(using: str, rows: Sequence[StepRun], began: float, now: datetime, token: UUID) -> list[Claim]:
+    solo = len(rows) == 1
     picks = [
         Pick(
             run=row.run,

@@ -9,15 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import InterfaceError, OperationalError
 
-from ..conf import get_settings
 from ..models import Run
 from .claim import BATCH, Claim, Keep, always, claim_due
 from .leases import hold, release
-from .outage import NotRecorded, close, forget
+from .outage import NotRecorded, close, forget, forget_token
 from .rounds import execute_round, next_round
 
 logger = logging.getLogger("django_workflow")
@@ -54,10 +53,12 @@ def work(
     queue: str | None = None,
     seconds: float | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
+    patience: timedelta = AT_ONCE,
 ) -> int:
     """Claim and execute what is due, of ``queue`` where given, until nothing is or ``seconds`` are over.
 
-    A step that has begun is finished when ``is_stopping`` comes true; what follows it is left ready.
+    A step that has begun is finished when ``is_stopping`` comes true; what follows it is left ready. For
+    ``patience`` it waits for a database that went away, to give back what it could not record.
     Returns how many step runs were claimed as due.
     """
     until = None if seconds is None else time.monotonic() + seconds
@@ -67,19 +68,21 @@ def work(
 
     count = 0
     with _loop() as waiting:
-        while keep() and (claims := _claim(using, queue)):
+        while keep() and (claims := _claim(using, queue, patience)):
             count += len(claims)
-            follow(claims, keep=keep, patience=get_settings().LEASE)
+            follow(claims, keep=keep, patience=patience)
             _drain(waiting, keep)
     return count
 
 
-def _claim(using: str, queue: str | None) -> list[Claim]:
+def _claim(using: str, queue: str | None, patience: timedelta) -> list[Claim]:
     """Claim what is due; a connection that was closed meanwhile is opened again."""
+    token = uuid4()
     try:
-        return claim_due(using, queue=queue, most=BATCH)
+        return claim_due(using, queue=queue, most=BATCH, token=token)
     except (OperationalError, InterfaceError):
         close(using)
+        forget_token(using, token, patience=patience)
         return claim_due(using, queue=queue, most=BATCH)
 
 
@@ -122,7 +125,8 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
         raise
     finally:
         _release(in_hand)
-        forget(last.using, in_hand, patience=patience)
+        if in_hand:
+            forget(last.using, in_hand, patience=patience)
     return last.run
 
 

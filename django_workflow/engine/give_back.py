@@ -33,7 +33,8 @@ def give_back(using: str, run_id: UUID, step_run_id: UUID, token: UUID, *, waits
             run = lock_run(using, run_id) if waits else lock_if_free(using, run_id)
             rows = StepRun.objects.using(using).filter(pk=step_run_id, run_id=run_id, lease_token=token)
             row = rows.filter(status=StepStatus.RUNNING).first()
-            if row is None or _must_stay(run, row, using):
+            # What may have taken effect, and must not twice, is left to its expiry.
+            if row is None or not may_run_again(run, row, using):
                 raise StaleClaim
             if run.ending:
                 close_unfinished(run, row, database_now(using), using)
@@ -91,10 +92,10 @@ def close_unfinished(run: Run, row: StepRun, now: datetime, using: str) -> None:
     tell_recorded(using, run, [row])
 
 
-def _must_stay(run: Run, row: StepRun, using: str) -> bool:
-    """Whether only its expiry may decide over the claim: it may have taken effect, and must not twice."""
+def may_run_again(run: Run, row: StepRun, using: str) -> bool:
+    """Whether the step may be executed (again): it has not started, or it does no harm."""
     if row.started_at is None:
-        return False
+        return True
     assert run.version_id is not None
     handler = handler_of(get_program(run.version_id, using), row.step)
-    return handler is not None and not handler.rerun_after_crash
+    return handler is None or handler.rerun_after_crash

@@ -6,16 +6,23 @@ takes can tell a lease that nobody renews from one that nobody could renew.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
 from ..conf import get_settings
 
+# In seconds. Clocks tick every second, and one may take a moment: a gap of less is no break.
+LONGEST_TICK = 3.0
+
 
 @dataclass(slots=True, kw_only=True)
 class _Contact:
+    """``since`` and ``latest`` are moments of the monotonic clock."""
+
     since: float
     latest: float
+    follows_outage: bool = False
 
 
 _contacts: dict[str, _Contact] = {}
@@ -33,18 +40,25 @@ def note(using: str) -> None:
     is renewed every third of its time outlives any gap of less than half of it.
     """
     now, contact = time.monotonic(), _contacts.get(using)
-    if contact is None or now - contact.latest > renewal_interval() * 1.5:
-        _contacts[using] = _Contact(since=now, latest=now)
-    else:
+    longest_gap = max(renewal_interval() * 1.5, LONGEST_TICK)
+    if contact is not None and now - contact.latest <= longest_gap:
         contact.latest = now
+    else:
+        _contacts[using] = _Contact(since=now, latest=now, follows_outage=contact is not None)
 
 
 def lose(using: str) -> None:
     """Note that the database did not answer."""
-    _contacts.pop(using, None)
+    _contacts[using] = _Contact(since=time.monotonic(), latest=-math.inf, follows_outage=True)
 
 
 def is_in_touch(using: str) -> bool:
     """Whether the database has answered for a renewal interval, without a break, until just now."""
     contact = _contacts.get(using)
     return contact is not None and contact.latest - contact.since >= renewal_interval()
+
+
+def seconds_since_outage(using: str) -> float:
+    """Return how long ago the latest outage ended that this process saw; infinity where it saw none."""
+    contact = _contacts.get(using)
+    return time.monotonic() - contact.since if contact is not None and contact.follows_outage else math.inf

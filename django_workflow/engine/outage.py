@@ -9,48 +9,81 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
+from ..models import StepRun
+from ..status import StepStatus
 from .claim import Claim
 from .give_back import give_back
 
 logger = logging.getLogger("django_workflow")
+
+# How PostgreSQL says that it ends a session, beside the class 08, and MySQL that it has ended one.
+ENDED = {"57P01", "57P02", "57P03", "57P05", "2006", "2013", "2055"}
+# Deadlock, serialization failure, lock timeout, of the same two.
+PASSING = {"40P01", "40001", "55P03", "1205", "1213"}
 
 
 class NotRecorded(Exception):
     """The database could not be asked or written to: nothing is known but what its rows say."""
 
 
-def is_lost(using: str, before: Any = None) -> bool:
-    """Return whether the connection is gone, or is another one than ``before``."""
+def is_lost(using: str, error: Exception, before: Any = None) -> bool:
+    """Return whether ``error`` came of a connection that is gone, or is another one than ``before``."""
     connection = connections[using]
-    raw = connection.connection
-    if raw is None or (before is not None and raw is not before):
+    if connection.closed_in_transaction:
+        return False  # Closed by the handler, and not by the database.
+    raw, code = connection.connection, _code(error)
+    if raw is None or (before is not None and raw is not before) or code in ENDED or code.startswith("08"):
         return True
     is_closed = getattr(raw, "closed", None)
     return bool(is_closed) if is_closed is not None else not connection.is_usable()
 
 
-def forget(using: str, claims: Iterable[Claim], *, patience: timedelta) -> None:
-    """Make ready again what was not recorded of ``claims``, as soon as the database can be reached.
+def is_passing(error: Exception) -> bool:
+    """Return whether ``error`` is a deadlock or a lock that took too long: repeated, the same may work."""
+    return _code(error) in PASSING or "database is locked" in str(error)
 
-    After ``patience`` it is left to the clock, which takes it up when the leases have expired.
+
+def _code(error: Exception) -> str:
+    cause = error.__cause__ or error
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return str(code or (cause.args[0] if cause.args else ""))
+
+
+def forget(using: str, claims: Iterable[Claim], *, patience: timedelta) -> None:
+    """Make ready again what was not recorded of ``claims``, and what this process does not know it holds.
+
+    What follows a step has its token: a commit may have taken place whose answer was lost. A database that is
+    away for longer than ``patience`` leaves it to the clock, which takes it up when the leases have expired.
     """
-    left, until = list(claims), time.monotonic() + patience.total_seconds()
-    while left:
+    held = list(claims)
+    rows = StepRun.objects.using(using).filter(run__in=[claim.run.pk for claim in held])
+    _return(using, rows.filter(lease_token__in={claim.token for claim in held}), patience)
+
+
+def forget_token(using: str, token: UUID, *, patience: timedelta) -> None:
+    """Make ready again what was claimed with ``token``, if anything was: the answer was lost."""
+    _return(using, StepRun.objects.using(using).live().filter(lease_token=token), patience)
+
+
+def _return(using: str, rows: Any, patience: timedelta) -> None:
+    until, is_new = time.monotonic() + patience.total_seconds(), False
+    while True:
         try:
-            claim = left[-1]
-            give_back(using, claim.run.pk, claim.step_run.pk, claim.token)
-            left.pop()
+            for row in rows.filter(status=StepStatus.RUNNING).only("run_id", "lease_token"):
+                give_back(using, row.run_id, row.pk, row.lease_token)
+            return
         except (OperationalError, InterfaceError) as error:
             close(using)
-            if time.monotonic() > until:
-                logger.error(
-                    "Database %r cannot be reached; leases are left to expire: %s", using, error
-                )
+            if is_new and time.monotonic() > until:
+                logger.error("Database %r cannot be reached; leases are left to expire: %s", using, error)
                 return
-            time.sleep(random.uniform(0.1, 0.5))
+            if is_new:
+                time.sleep(random.uniform(0.1, 0.5))
+            is_new = True
 
 
 def close(using: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -30,6 +31,9 @@ from .statements import Entry
 from .statements import write as write_entries
 from .telling import tell_recorded
 
+# How many outputs a process keeps in memory of each run that it drives.
+MOST_KNOWN = 8
+
 
 @dataclass(slots=True, kw_only=True)
 class Recording:
@@ -37,6 +41,8 @@ class Recording:
 
     plan: Plan
     now: datetime
+    # By the monotonic clock: the lease of what follows counts from here.
+    began: float = field(default_factory=time.monotonic)
     run_values: dict[str, Any] = field(default_factory=dict)
     updates: list[Update] = field(default_factory=list)
     created: list[StepRun] = field(default_factory=list)
@@ -102,7 +108,7 @@ def _plan(claim: Claim, row: StepRun, report: Report, now: datetime) -> Plan:
 def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: datetime) -> Update:
     if planned.failed_by is not None:
         report = replace(report, result=planned.failed_by)
-    values = moved_values(row, planned.row, report, number=claim.run_state().number, now=now)
+    values = moved_values(row, planned.row, report, number=claim.number, now=now)
     return row, {name: value for name, value in values.items() if differs(getattr(row, name), value)}
 
 
@@ -206,10 +212,20 @@ def conclude(claim: Claim, recording: Recording) -> Claim | None:
         run=claim.run,
         step_run=recording.follows,
         program=claim.program,
-        lease=lease_on(claim.using, recording.follows, time.monotonic()),
+        lease=lease_on(claim.using, recording.follows, recording.began),
         in_company=claim.in_company,
         is_alone=claim.is_alone and not others,
+        known=_known_outputs(claim),
     )
+
+
+def _known_outputs(claim: Claim) -> Mapping[str, Any]:
+    """Return the few latest outputs that need not be read again: most steps want that of the one before."""
+    row = claim.step_run
+    if row.index >= 0 or row.status != StepStatus.DONE:
+        return claim.known
+    earlier = [each for each in claim.known.items() if each[0] != row.step]
+    return dict([*earlier, (row.step, row.output)][-MOST_KNOWN:])
 
 
 def _queues_to_ring(recording: Recording) -> set[str]:

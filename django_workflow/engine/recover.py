@@ -9,16 +9,16 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 from django.db import Error, transaction
 
+from ..conf import get_settings
 from ..dispatch import ring_after_commit
 from ..models import Run, StepRun, StepRunQuerySet
 from ..status import RunStatus, StepStatus
 from . import in_touch
 from .gate import StaleClaim
-from .give_back import RunIsBusy, close_unfinished, lock_if_free, ready_values
+from .give_back import RunIsBusy, close_unfinished, lock_if_free, may_run_again, ready_values
 from .now import database_now
 from .stuck import recover_stuck
 
@@ -96,14 +96,24 @@ def _make_ready(using: str, read: StepRun) -> bool:
         if run.ending:
             close_unfinished(run, row, now, using)
             return False
-        guarded.update(**_recovered_values(run, row, now))
+        crashes = row.crashes + _has_crashed(run, row, now, using)
+        guarded.update(**ready_values(run, now), solo=True, crashes=crashes)
     return run.status != RunStatus.PAUSED
 
 
-def _recovered_values(run: Run, row: StepRun, now: datetime) -> dict[str, Any]:
-    """Return the columns of the step run: a crash counts only against a step that ran alone.
+def _has_crashed(run: Run, row: StepRun, now: datetime, using: str) -> bool:
+    """Whether the crash counts against the step: it had started, and ran alone.
 
-    Any of several may have killed their worker; to find out which, each is claimed alone from now on.
+    Any of several may have killed their worker; to find out which, each is claimed alone from now on. A
+    database that went away is not the step's fault, but what must not run twice has to be called interrupted.
     """
-    has_crashed = row.solo and row.started_at is not None
-    return {**ready_values(run, now), "solo": True, "crashes": row.crashes + has_crashed}
+    if row.started_at is None or not may_run_again(run, row, using):
+        return row.started_at is not None
+    return row.solo and not _was_outage_since_renewal(row, now, using)
+
+
+def _was_outage_since_renewal(row: StepRun, now: datetime, using: str) -> bool:
+    if row.lease_until is None:
+        return False
+    since_renewal = (now - (row.lease_until - get_settings().LEASE)).total_seconds()
+    return in_touch.seconds_since_outage(using) < since_renewal

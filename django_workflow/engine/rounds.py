@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from copy import copy
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from ..exceptions import LeaseLost
 from ..models import Run
@@ -125,7 +125,7 @@ def _execute_atomic(claims: Sequence[Claim], keep: Keep) -> tuple[int, list[Clai
     try:
         worked = _attempt_together(claims, keep)
     except (Undone, LeaseLost, StaleClaim, DatabaseError) as error:
-        if isinstance(error, DatabaseError) and is_lost(claims[0].using):
+        if isinstance(error, (OperationalError, InterfaceError)) and is_lost(claims[0].using, error):
             raise NotRecorded from error
         for claim in claims:
             _undo(claim, before[claim.run.pk], error)
@@ -173,9 +173,15 @@ def _lock_runs(using: str, claims: Sequence[Claim]) -> None:
 def _attempt(claim: Claim, keep: Keep) -> Recording:
     handler = claim.handler
     assert handler is not None
-    with watching(claim):
-        report = attempt(claim, handler)
-    if isinstance(report.result, Erred) or claim.is_stale:
+    try:
+        with watching(claim):
+            report = attempt(claim, handler)
+    except OperationalError as error:
+        if is_lost(claim.using, error):
+            raise
+        raise Undone(claim) from error
+    is_closed = connections[claim.using].closed_in_transaction
+    if isinstance(report.result, Erred) or claim.is_stale or is_closed:
         raise Undone(claim)
     return work_out(claim, report, keep=keep)
 

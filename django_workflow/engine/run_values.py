@@ -42,7 +42,7 @@ def run_values(
         if status == RunStatus.DONE and "output" not in values and not run.ending:
             values["output"] = _last_output(claim, planned, updates)
     changed = {name: value for name, value in values.items() if differs(getattr(run, name), value)}
-    return {"revision": claim.run_state().number, **changed}
+    return {"revision": claim.number, **changed}
 
 
 def _heading(claim: Claim, report: Report, planned: Plan, updates: Sequence[Update]) -> dict[str, Any]:

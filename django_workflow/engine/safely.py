@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from .claim import Claim, Keep
 from .moves import Erred
@@ -42,8 +42,8 @@ def repeat(act: Callable[[], Outcome], using: str) -> Outcome:
     for left in reversed(range(4)):
         try:
             return act()
-        except OperationalError:
-            if not left or is_lost(using):
+        except OperationalError as error:
+            if not left or is_lost(using, error) or connections[using].closed_in_transaction:
                 raise
             time.sleep(random.uniform(0.01, 0.1))
     raise AssertionError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from django.db.models import Q
@@ -12,14 +13,22 @@ from ..definition.expressions import NO_OUTPUT
 from ..models import Run, StepRun
 from ..status import StepStatus
 
+NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
+
 
 class Outputs(Mapping[str, Any]):
-    """The latest output of each step of the definition, by name; ``NO_OUTPUT`` where there is none."""
+    """The latest output of each step of the definition, by name; ``NO_OUTPUT`` where there is none.
 
-    def __init__(self, run: Run, names: Mapping[str, object], using: str) -> None:
+    ``known``: outputs, encoded, that this process has just recorded and need not read.
+    """
+
+    def __init__(
+        self, run: Run, names: Mapping[str, object], using: str, known: Mapping[str, Any] = NOTHING_KNOWN
+    ) -> None:
         self._run = run
         self._names = names
         self._using = using
+        self._known = known
         self._found: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -40,6 +49,8 @@ class Outputs(Mapping[str, Any]):
         return rows.order_by("-visit", "-attempt").first()
 
     def _read(self, name: str) -> Any:
+        if name in self._known:
+            return decode(self._known[name], using=self._using)
         row = self._latest(name, Q(status=StepStatus.DONE))
         return NO_OUTPUT if row is None else decode(row.output, using=self._using)
 

@@ -11,7 +11,7 @@ from django_workflow import define, step, trigger
 from .contestant import FORKING, IDLE, SIMPLE, Contestant
 from .marks import advance, finish
 
-KINDS = {"plain": {}, "idempotent": {"idempotent": True}, "atomic": {"atomic": True}}
+KINDS = ("plain", "idempotent", "atomic")
 LENGTHS = (1, 10)
 EMPTY = "empty "
 WORKERS = {SIMPLE: "rq.SimpleWorker", FORKING: "rq.Worker"}
@@ -19,21 +19,23 @@ WORKERS = {SIMPLE: "rq.SimpleWorker", FORKING: "rq.Worker"}
 _SHARES = {"plain": 0.5, "idempotent": 2.0, "atomic": 2.0}
 
 
-def _register(kind: str, options: dict[str, bool]) -> None:
-    @step(f"bench.{kind}", **options)
+def _register(kind: str) -> None:
+    is_idempotent, is_atomic = kind == "idempotent", kind == "atomic"
+
+    @step(f"bench.{kind}", idempotent=is_idempotent, atomic=is_atomic)
     def count(value: int, place: int, steps: int, tag: str) -> dict[str, int]:
         """Add 1."""
         return {"value": advance(value, place, steps, tag)}
 
-    @step(f"bench.empty_{kind}", **options)
+    @step(f"bench.empty_{kind}", idempotent=is_idempotent, atomic=is_atomic)
     def do_nothing(tag: str = "") -> None:
         """Do nothing but to mark the end, where it is the last."""
         if tag:
             finish(tag)
 
 
-for _kind, _options in KINDS.items():
-    _register(_kind, _options)
+for _kind in KINDS:
+    _register(_kind)
 
 
 def publish() -> None:

@@ -28,10 +28,8 @@ def be_new_and_patient(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rounds, "LONGEST_ON_SQLITE", 30.0)
 
 
-def ready(
-    steps: Sequence[Mapping[str, Any]], count: int, *, name: str = "flow", **fields: Any
-) -> list[Run]:
-    """Return so many runs whose first steps are ready and claimed by nobody; their input is their place, and a list."""
+def ready(steps: Sequence[Mapping[str, Any]], count: int, *, name: str = "flow", **fields: Any) -> list[Run]:
+    """Return so many runs, ready and claimed by nobody; their input is their place and a list."""
     define(name, steps=steps, **fields)
     with transaction.atomic():
         runs = trigger_many(name, [{"place": place, "values": [1, 2, 3, 4]} for place in range(count)])

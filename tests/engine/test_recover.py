@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
@@ -41,9 +40,9 @@ def alive(**fields: Any) -> tuple[Run, StepRun]:
 
 @pytest.fixture(autouse=True)
 def new_process() -> Iterator[None]:
-    in_touch.lose("default")
+    in_touch._contacts.clear()
     yield
-    in_touch.lose("default")
+    in_touch._contacts.clear()
 
 
 def test_workers_leave_what_others_have_begun_to_clocks() -> None:
@@ -72,6 +71,31 @@ def test_rule_10_a_crash_counts_only_against_a_step_that_ran_alone(solo, started
     recover_expired("default")
     row = step_run(run, "first")
     assert (row.solo, row.crashes) == (True, crashes)
+
+
+@pytest.mark.parametrize(("seconds", "crashes"), [(200, 0), (400, 1)])
+def test_rule_19_a_crash_does_not_count_when_the_database_was_away_since_the_last_renewal(
+    seconds, crashes
+) -> None:
+    run, _row = crashed()  # renewed 6 minutes ago, for a minute
+    be_in_touch(seconds=seconds)
+    in_touch._contacts["default"].follows_outage = True
+    recover_expired("default")
+    assert step_run(run, "first").crashes == crashes
+    work("default")
+    assert fresh(run).status == "done"
+
+
+@pytest.mark.parametrize("solo", [True, False])
+def test_what_must_not_run_twice_is_interrupted_whatever_else_crashed(register, solo) -> None:
+    register("tests.once", rerun_after_crash=False)(lambda: None)
+    run = waiting_run([{"type": "tests.once"}])
+    crash(run, "first", solo=solo)
+    be_in_touch()
+    in_touch._contacts["default"].follows_outage = True
+    recover_expired("default")
+    work("default")
+    assert fresh(run).error_type == "django_workflow.exceptions.Interrupted"
 
 
 def test_rule_10_of_a_batch_each_is_claimed_alone_from_then_on() -> None:
@@ -126,6 +150,27 @@ def test_rule_18_a_gap_begins_anew(monkeypatch, noted, is_in_touch) -> None:
         )
         in_touch.note("default")
     assert in_touch.is_in_touch("default") == is_in_touch
+
+
+def test_rule_19_only_what_this_process_saw_is_an_outage() -> None:
+    assert in_touch.seconds_since_outage("default") == float("inf")
+    in_touch.note("default")
+    assert in_touch.seconds_since_outage("default") == float("inf")
+    in_touch.lose("default")
+    in_touch.note("default")
+    assert in_touch.seconds_since_outage("default") < 10
+
+
+def test_rule_18_with_a_short_lease_a_clock_that_ticks_every_second_is_in_touch(
+    settings, monkeypatch
+) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "LEASE": "1s"}
+    for moment in (0, 1.5):
+        monkeypatch.setattr(
+            in_touch, "time", SimpleNamespace(monotonic=lambda moment=moment: 1000.0 + moment)
+        )
+        in_touch.note("default")
+    assert in_touch.is_in_touch("default")
 
 
 def test_rule_18_the_setting_says_how_long_that_is(settings) -> None:
@@ -211,10 +256,12 @@ def test_a_run_that_an_atomic_handler_holds_is_not_waited_for() -> None:
 
 @pytest.fixture
 def rung(settings: Any) -> Iterator[None]:
-    """Let steps be executed over queues, in a real Redis."""
+    """Let steps be executed over queues, in a Redis of this test's own."""
+    socket = settings.FILES.with_name(f"{settings.FILES.name}-recover.sock")
+    settings.RQ_QUEUES = {name: {"UNIX_SOCKET_PATH": str(socket), "DB": 0} for name in ("default", "slow")}
     settings.DJANGO_WORKFLOW = {"QUEUE": "default"}
     try:
-        with redis_server(django_settings.REDIS_SOCKET):
+        with redis_server(socket):
             yield
     except Missing as reason:
         if is_ci():

@@ -11,10 +11,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from django_workflow import define, trigger
 from django_workflow.engine import leases, rounds, sharing
 from django_workflow.engine.execute import follow, work
 from django_workflow.engine.rounds import next_round
-from django_workflow.models import StepRun
+from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
 
 from .batches import (
@@ -30,7 +31,6 @@ from .batches import (
 from .runs import fresh, history, in_threads, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
-KINDS = [{"idempotent": True}, {"atomic": True}]
 Calls = Counter[tuple[Any, ...]]
 
 
@@ -119,7 +119,8 @@ def test_rule_9_a_type_is_claimed_alone_after_a_call_of_50_milliseconds(
 def test_rule_9_each_call_is_measured(calls, monkeypatch, type) -> None:
     monkeypatch.setattr(sharing, "FAST", 1e-9)
     runs = ready(chain(type), 5)
-    assert len(claims := claim_batch()) == 5
+    claims = claim_batch()
+    assert len(claims) == 5
     follow(claims)
     assert len(claim_batch()) == 1
     assert len(calls) >= 5
@@ -174,7 +175,11 @@ def test_rule_9_a_plain_step_after_a_batch_is_left_ready_for_anybody(calls, type
 
 @pytest.mark.parametrize("other", ["tests.idempotent", "tests.atomic"])
 def test_a_chain_that_changes_its_kind_stays_in_hand_and_each_kind_is_recorded_right(calls, other) -> None:
-    steps = [*chain("tests.idempotent", 1), {"name": "b", "type": "tests.atomic"}, {"name": "c", "type": other}]
+    steps = [
+        *chain("tests.idempotent", 1),
+        {"name": "b", "type": "tests.atomic"},
+        {"name": "c", "type": other},
+    ]
     runs = ready(steps, 10)
     follow(claim_batch())
     assert (statuses(runs), set(calls.values()), len(calls)) == ({"done": 10}, {1}, 30)
@@ -192,7 +197,15 @@ def test_rule_16_items_and_branches_never_share_a_commit_with_their_own_siblings
     assert (statuses(runs), set(calls.values()), len(calls)) == ({"done": 12}, {1}, 12 * (1 + 3 + 1 + 4 + 1))
     for run in runs:
         names = Counter(fresh(run).state["seen"])
-        assert names == {"first": 1, "branch0": 1, "branch1": 1, "branch2": 1, "join": 1, "last": 1, "items": 4}
+        assert names == {
+            "first": 1,
+            "branch0": 1,
+            "branch1": 1,
+            "branch2": 1,
+            "join": 1,
+            "last": 1,
+            "items": 4,
+        }
         numbers = [row.number for row in step_runs(run) if row.index >= 0 or row.step != "items"]
         assert len(numbers) == len(set(numbers))
     if connection.vendor == "postgresql":
@@ -251,3 +264,13 @@ def test_rule_9_behind_a_slow_atomic_handler_they_are_given_back_when_its_locks_
     wait_until(lambda: StepRun.objects.filter(status="pending").count() == 7)
     work("default")
     assert (statuses(runs), set(counted.values())) == ({"done": 8}, {1})
+
+
+def test_a_run_triggered_in_a_round_is_created_once_with_it(register) -> None:
+    define("child", steps=[{"type": "tests.note"}])
+    register("tests.parent", atomic=True)(lambda: str(trigger("child").pk))
+    runs = ready([{"name": "one", "type": "tests.parent"}], 4)
+    work("default")
+    children = Run.objects.filter(workflow__name="child")
+    assert [run.status for run in children] == ["done"] * 4
+    assert {fresh(run).output for run in runs} == {str(run.pk) for run in children}

@@ -17,7 +17,7 @@ from tests.testapp.models import Note
 from .processes import wait_until
 
 # How often a fault is repeated: a few times in the suite, and as often as one likes by hand.
-ROUNDS = int(os.environ.get("WORKFLOW_TEST_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("WORKFLOW_TEST_ROUNDS", "4"))
 
 ATOMIC, IDEMPOTENT, PLAIN = "testapp.count_atomically", "testapp.count_idempotently", "testapp.count"
 MIXED = (PLAIN, ATOMIC, IDEMPOTENT, ATOMIC, PLAIN)

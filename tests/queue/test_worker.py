@@ -186,6 +186,15 @@ def test_a_clock_that_cron_starts_rings_once_and_ends(
         assert redis.llen("rq:queue:default") == 1
 
 
+def test_a_forked_process_takes_up_what_comes_soon(processes: Processes) -> None:
+    worker = processes.worker(kind="forking")
+    for _ in range(10):
+        start_chains(1)
+        wait_until(all_ended)
+    wait_until(lambda: "Job OK" in worker.output, what="the end of a job")
+    assert worker.output.count("jobs.work('default', 'default') (") <= 5
+
+
 def test_processes_of_this_host_are_known_by_their_ids() -> None:
     assert worker_name_of(os.getpid()) == worker_name()
 
