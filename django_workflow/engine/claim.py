@@ -67,6 +67,11 @@ class Claim:
     is_stale: bool = False
     # The latest outputs, encoded, by step name, of what this process recorded of the run right before.
     known: Mapping[str, Any] = field(default_factory=dict)
+    # The handler of the step's type; None where this process does not know it.
+    handler: Handler | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.handler = handler_of(self.program, self.step_run.step)
 
     @property
     def token(self) -> UUID:
@@ -77,11 +82,6 @@ class Claim:
     def spec(self) -> StepSpec:
         """The step's part of the definition."""
         return self.program.graph.steps[self.step_run.step]
-
-    @property
-    def handler(self) -> Handler | None:
-        """The handler of the step's type; None where this process does not know it."""
-        return handler_of(self.program, self.step_run.step)
 
     @property
     def number(self) -> int:

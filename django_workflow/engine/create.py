@@ -18,6 +18,7 @@ from ..definition.program import Program
 from ..definition.spec import RESERVED_STATE
 from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
 from ..models import Run, Source, StepRun, Workflow
+from ..models.fresh import make
 from ..params import declared_params
 from ..references import reference_to
 from ..status import RunStatus
@@ -157,8 +158,9 @@ def create_runs(
 def _make_run(
     workflow: Workflow, order: Order, now: datetime, using: str, source: Source, user: AbstractBaseUser | None
 ) -> Run:
-    run = Run(
-        workflow=workflow,
+    run = make(
+        Run,
+        workflow_id=workflow.pk,
         version_id=workflow.published_id,
         input=order.input,
         state=order.input,
@@ -167,7 +169,7 @@ def _make_run(
         triggered_by_id=None if user is None else user.pk,
         created_at=now,
     )
-    run._state.db = using
+    run._state.db, run.workflow = using, workflow
     if order.subject is not None:
         reference = reference_to(order.subject, using)
         run.subject_type, run.subject_id = reference.model, str(order.subject.pk)

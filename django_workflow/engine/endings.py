@@ -61,10 +61,10 @@ def final_output(
 
     ``known`` are outputs that are being recorded.
     """
-    done = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1, status=StepStatus.DONE)
     last = next(reversed(graph.steps))
     if last in known:
         return known[last]
+    done = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1, status=StepStatus.DONE)
     names = {*done.exclude(step__in=retired).values_list("step", flat=True), *known}
     if not names:
         return None

@@ -11,6 +11,7 @@ from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import WorkflowSpec
 from ..models import Run, StepRun
+from ..models.fresh import make
 from ..registry import Handler, get_handler
 from ..status import FINAL_STEP, RunStatus, StepStatus, WaitingFor
 from .moves import NO_JUMPS, Erred, Jumps, NewRow, RowMove, RunState, StepState, Unknown
@@ -71,9 +72,10 @@ def make_rows(
 ) -> list[StepRun]:
     """Return step runs to insert; ``items`` are the encoded items of ``for_each``, by index."""
     items = items or {}
-    return [
-        StepRun(
-            run=run,
+    rows = [
+        make(
+            StepRun,
+            run_id=run.pk,
             step=each.step,
             visit=each.visit,
             index=each.index,
@@ -90,6 +92,9 @@ def make_rows(
         )
         for each in new
     ]
+    for row in rows:
+        row.run = run
+    return rows
 
 
 def queue_of(program: Program, name: str) -> str:
