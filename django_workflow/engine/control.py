@@ -20,6 +20,7 @@ from ..status import RunStatus, StepStatus, WaitingFor
 from ..storable import clean_text
 from .endings import cancel_waiting, others_live, retire_steps, skip_steps
 from .gate import StaleClaim, lock_run
+from .give_back import RunIsBusy, lock_if_free
 from .hand_over import hand_over
 from .jump import plan_jump
 from .new_rows import share_slots
@@ -52,8 +53,8 @@ def end_overdue(using: str, now: datetime) -> int:
     late = Run.objects.using(using).active().filter(ending="", deadline__lte=now)
     count = 0
     for run_id in list(late.order_by("deadline").values_list("pk", flat=True)[:500]):
-        with suppress(StaleClaim), transaction.atomic(using=using):
-            run = lock_run(using, run_id)
+        with suppress(StaleClaim, RunIsBusy), transaction.atomic(using=using):
+            run = lock_if_free(using, run_id)
             if not run.is_final and not run.ending and run.deadline is not None and run.deadline <= now:
                 _head_for(run, RunStatus.FAILED, now, using, overdue(run))
                 count += 1

@@ -108,7 +108,7 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
 
     What was not begun, or could not be recorded, is made ready again.
     """
-    in_hand, last = list(claims), claims[-1]
+    in_hand, last, has_crashed = list(claims), claims[-1], False
     for claim in in_hand:
         hold(claim.lease)
     is_begun = False
@@ -118,6 +118,10 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
             in_hand = _advance(in_hand, keep)
     except (NotRecorded, OperationalError, InterfaceError) as error:
         logger.warning("Steps could not be recorded, and are made ready again: %s", error.__cause__ or error)
+    except SystemExit:
+        # By who stops this process at once, or by the handler: that would be called again for ever.
+        has_crashed = True
+        raise
     except Exception:
         # A fault of ours: what is in hand is taken up when its leases have expired, and counted.
         _release(in_hand)
@@ -126,7 +130,7 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
     finally:
         _release(in_hand)
         if in_hand:
-            forget(last.using, in_hand, patience=patience)
+            forget(last.using, in_hand, patience=patience, has_crashed=has_crashed)
     return last.run
 
 

@@ -22,11 +22,20 @@ class RunIsBusy(Exception):
     """Another transaction holds the run's lock, perhaps for as long as a handler runs. Try again later."""
 
 
-def give_back(using: str, run_id: UUID, step_run_id: UUID, token: UUID, *, waits: bool = True) -> bool:
+def give_back(
+    using: str,
+    run_id: UUID,
+    step_run_id: UUID,
+    token: UUID,
+    *,
+    waits: bool = True,
+    has_crashed: bool = False,
+) -> bool:
     """Make the step run that is claimed by ``token`` ready again; return whether it was.
 
-    Not where it must not run twice and has started, where its run is ending, and where the claim was lost.
-    Raises ``RunIsBusy``, unless it ``waits``.
+    ``has_crashed``: at the cost of a crash where it ran alone, else it runs alone from now on. Not given back
+    is what must not run twice and has started, what is of a run that is ending, and what was lost. Raises
+    ``RunIsBusy``, unless it ``waits``.
     """
     try:
         with transaction.atomic(using=using):
@@ -39,7 +48,8 @@ def give_back(using: str, run_id: UUID, step_run_id: UUID, token: UUID, *, waits
             if run.ending:
                 close_unfinished(run, row, database_now(using), using)
                 return False
-            rows.update(**ready_values(run, row.created_at))
+            crash = {"solo": True, "crashes": row.crashes + row.solo} if has_crashed else {}
+            rows.update(**ready_values(run, row.created_at), **crash)
             return run.status != RunStatus.PAUSED
     except StaleClaim:
         return False

@@ -112,7 +112,7 @@ def _backlog(queue: str, count: int, oldest: datetime, now: datetime) -> Backlog
 def _problems_of_queues(queues: Iterable[QueueFacts]) -> Iterator[str]:
     for facts in queues:
         if facts.error:
-            yield NO_REDIS.format(facts.name, facts.error)
+            yield NO_REDIS.format(facts.name, str(facts.error).rstrip("."))
         elif not facts.workers:
             yield NO_WORKER.format(facts.name)
 

@@ -53,7 +53,7 @@ def _code(error: Exception) -> str:
     return str(code or (cause.args[0] if cause.args else ""))
 
 
-def forget(using: str, claims: Iterable[Claim], *, patience: timedelta) -> None:
+def forget(using: str, claims: Iterable[Claim], *, patience: timedelta, has_crashed: bool = False) -> None:
     """Make ready again what was not recorded of ``claims``, and what this process does not know it holds.
 
     What follows a step has its token: a commit may have taken place whose answer was lost. A database that is
@@ -61,7 +61,7 @@ def forget(using: str, claims: Iterable[Claim], *, patience: timedelta) -> None:
     """
     held = list(claims)
     rows = StepRun.objects.using(using).filter(run__in=[claim.run.pk for claim in held])
-    _return(using, rows.filter(lease_token__in={claim.token for claim in held}), patience)
+    _return(using, rows.filter(lease_token__in={claim.token for claim in held}), patience, has_crashed)
 
 
 def forget_token(using: str, token: UUID, *, patience: timedelta) -> None:
@@ -69,12 +69,12 @@ def forget_token(using: str, token: UUID, *, patience: timedelta) -> None:
     _return(using, StepRun.objects.using(using).live().filter(lease_token=token), patience)
 
 
-def _return(using: str, rows: Any, patience: timedelta) -> None:
+def _return(using: str, rows: Any, patience: timedelta, has_crashed: bool = False) -> None:
     until, is_new = time.monotonic() + patience.total_seconds(), False
     while True:
         try:
             for row in rows.filter(status=StepStatus.RUNNING).only("run_id", "lease_token"):
-                give_back(using, row.run_id, row.pk, row.lease_token)
+                give_back(using, row.run_id, row.pk, row.lease_token, has_crashed=has_crashed)
             return
         except (OperationalError, InterfaceError) as error:
             close(using)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.core.management.base import OutputWrapper
 
+from ..conf import get_settings
 from ..engine.control import end_overdue
 from ..engine.execute import drive
 from ..engine.now import database_now
@@ -40,17 +41,21 @@ class Follower:
         step_finished.disconnect(self._on_step_finished)
 
     def follow(self, run: Run, using: str) -> None:
-        """Return when the run is over. Its own timers and deadline are driven from here."""
+        """Return when the run is over. Where steps run inline, its timers are driven from here."""
         self._catch_up(run)
         while not run.is_final:
-            if run.deadline is not None and run.deadline <= database_now(using):
-                end_overdue(using, database_now(using))
-            drive(using, run.pk)
+            if get_settings().QUEUE is None:
+                self._drive(run, using)
             self._catch_up(run)
             run.refresh_from_db(using=using)
             if not run.is_final:
                 self._announce(run)
                 self.pause(self._seconds_to_wait(run, using))
+
+    def _drive(self, run: Run, using: str) -> None:
+        if run.deadline is not None and run.deadline <= database_now(using):
+            end_overdue(using, database_now(using))
+        drive(using, run.pk)
 
     def pause(self, seconds: float) -> None:
         """Wait. Short, because another process may move the run, too."""

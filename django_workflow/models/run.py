@@ -124,6 +124,7 @@ class Run(models.Model):
             models.UniqueConstraint(fields=("workflow", "key"), name="workflow_run_key_unique"),
         )
         indexes = (
+            models.Index(fields=("id",), name="workflow_run_active", condition=~Q(status__in=FINAL_RUN)),
             models.Index(fields=("parent",), name="workflow_run_children", condition=Q(parent__isnull=False)),
             models.Index(
                 fields=("deadline",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -286,3 +287,18 @@ def test_many_workers_run_each_step_of_parallel_branches_once() -> None:
     assert [fresh(run).status for run in runs] == ["done"] * 3
     assert sorted(notes()) == sorted(["first", "last", *(each["name"] for each in branches)] * 3)
     assert StepRun.objects.filter(crashes__gt=0).count() == 0
+
+
+def test_a_handler_that_exits_is_no_endless_loop(register) -> None:
+    @register("tests.exit")
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with suppress(SystemExit):
+        run = start([{"name": "one", "type": "tests.exit"}])
+    for _ in range(3):
+        with suppress(SystemExit):
+            work("default")
+    run = Run.objects.get()
+    assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.Poisoned")
+    assert step_run(run, "one").crashes == 3

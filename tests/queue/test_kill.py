@@ -23,7 +23,6 @@ from .load import (
     all_ended,
     assert_recorded_once,
     crashes,
-    define_chain,
     recorded,
     start_chains,
     start_one,
@@ -225,13 +224,14 @@ def test_a_killed_clock_is_replaced_by_any_other(processes: Processes) -> None:
 def test_sigterm_under_load_is_no_crash(processes: Processes, kind: Kind) -> None:
     processes.clock()
     worker = processes.worker(kind=kind)
-    define_chain(ms=5)
+    # More than a second's work each time, so that the worker must leave it in the middle.
+    start_chains(60 * ROUNDS, ms=5)
     for _ in range(ROUNDS):
-        trigger_many("chain", [{} for _ in range(12)])
-        wait_for_steps(3)
-        worker.stop(seconds=10)
+        wait_for_steps(10)
+        worker.stop(seconds=5)
+        assert not all_ended(), "the worker did all before it stopped"
         worker.start_again()
-    wait_for_end(20)
+    wait_for_end(20 + ROUNDS)
     assert crashes() == 0
     assert assert_recorded_once() == 0
 

@@ -96,14 +96,18 @@ class Command(BaseCommand):
             raise CommandError(text)
         (self.stderr if options["json"] else self.stdout).write(text)
         if not run.is_final:
-            self.stderr.write("It is not over yet: manage.py workflow_clock continues it.")
+            self.stderr.write(f"It is not over yet: {_who_continues()} continues it.")
+
+
+def _who_continues() -> str:
+    return "manage.py workflow_clock" if get_settings().QUEUE is None else "a worker"
 
 
 def _tell_interrupted(run: Run | None) -> str:
     if run is None:
         return "Interrupted before the run began; nothing was started."
     return (
-        f"Interrupted. Run {run.pk} goes on: manage.py workflow_clock continues it, "
+        f"Interrupted. Run {run.pk} goes on: {_who_continues()} continues it, "
         f"manage.py show_run {run.pk} shows it."
     )
 
