@@ -124,7 +124,7 @@ _lines: dict[str, Line] = {}
 _troubles: set[str] = set()
 
 
-def _forget() -> None:
+def _begin_anew() -> None:
     """A forked process makes its own connections, and its lock may be held by a thread that it has not."""
     global _lock
     _lock = threading.Lock()
@@ -132,7 +132,7 @@ def _forget() -> None:
     _lines.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def find_bell(queue: str) -> Bell | None:

@@ -43,6 +43,8 @@ class Worker(rq.Worker):
         kwargs.setdefault("job_monitoring_interval", MONITORING_INTERVAL)
         kwargs.setdefault("maintenance_interval", MAINTENANCE_INTERVAL)
         super().__init__(*args, **kwargs)
+        # After a long outage of Redis RQ's own worker looks for it once a minute.
+        self.max_connection_wait_time = LOOK_UP_EVERY
         self.clock = ClockBeside()
 
     @property

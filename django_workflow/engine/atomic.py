@@ -14,12 +14,12 @@ from ..registry import Handler
 from .attempt import attempt
 from .claim import Claim, Keep, lock_claim, put
 from .gate import StaleClaim, pass_gate, watching
-from .leases import writing
 from .moves import Erred
 from .outage import NotRecorded, is_lost
 from .record import Recording, conclude, work_out, write
 from .report import Report, report_error
 from .safely import record_safely, repeat
+from .turns import writing
 
 
 def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | None:
@@ -36,14 +36,14 @@ def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | Non
         report, recording = report_error(error), None
     if recording is not None:
         return conclude(claim, recording)
-    _forget(claim, before)
+    _restore(claim, before)
     return record_safely(claim, report, keep=keep)
 
 
 def _attempt_atomic(
     claim: Claim, handler: Handler, before: Run, *, keep: Keep
 ) -> tuple[Report, Recording | None]:
-    _forget(claim, before)
+    _restore(claim, before)
     with ExitStack() as until_committed, transaction.atomic(using=claim.using):
         hold_writers(claim.using, until_committed)
         _lock(claim)
@@ -74,7 +74,7 @@ def hold_renewals(using: str, until_committed: ExitStack) -> None:
         until_committed.enter_context(writing(using))
 
 
-def _forget(claim: Claim, before: Run) -> None:
+def _restore(claim: Claim, before: Run) -> None:
     """Take back in memory what a transaction that was rolled back did to the run."""
     claim.locked = False
     claim.run = copy(before)

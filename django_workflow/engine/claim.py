@@ -18,9 +18,11 @@ from django.db.models import Exists, OuterRef
 from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import StepSpec
+from ..dispatch import ring
 from ..models import Run, StepRun, StepRunQuerySet
 from ..registry import Handler
 from ..status import RunStatus, StepStatus, WaitingFor
+from .entries import Pick
 from .gate import StaleClaim, lock_run
 from .leases import Lease
 from .moves import RunState
@@ -29,7 +31,7 @@ from .postpone import postpone
 from .programs import get_program
 from .rows import handler_of, run_state
 from .sharing import may_share
-from .statements import Pick, take
+from .statements import take
 from .telling import tell_started
 
 # Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
@@ -50,8 +52,8 @@ def always() -> bool:
 class Claim:
     """A step run that this process holds, with its run as last read.
 
-    ``in_company``: claimed together with others. ``is_alone``: nothing else of its run was live then.
-    ``by_itself``: a round with it was undone. ``locked``: the gate was passed in this transaction.
+    ``in_batch``: claimed together with others. ``is_sole``: nothing else of its run was live then.
+    ``was_undone``: a round with it was undone. ``locked``: the gate was passed in this transaction.
     """
 
     using: str
@@ -59,9 +61,9 @@ class Claim:
     step_run: StepRun
     program: Program
     lease: Lease
-    in_company: bool = False
-    is_alone: bool = False
-    by_itself: bool = False
+    in_batch: bool = False
+    is_sole: bool = False
+    was_undone: bool = False
     locked: bool = False
     # An atomic handler changed its own run, such as by cancel_run().
     is_stale: bool = False
@@ -104,23 +106,27 @@ def claim_due(
     """Claim the oldest due step run, of one run or one queue where given; none where nothing is due.
 
     Up to ``most`` are claimed together where they may share a commit. A run that somebody else changes at the
-    same moment is looked at again. A lease that has expired is not taken over: clocks make it ready.
+    same moment is looked at again. A lease that has expired is not taken over: clocks make it ready. A claim
+    that leaves ready rows of ``queue`` behind rings, so that idle workers join in.
     """
-    looked_at, token = 1, token or uuid4()
+    looked_at, token = 2, token or uuid4()
     while True:
         began, now = time.monotonic(), database_now(using)
         due = _due(using, now, run_id, queue)
         rows = list(due.order_by("due_at", "id")[:looked_at])
         if not rows:
             return []
-        row = random.choice(rows)
+        row = rows[0] if looked_at < CROWD else random.choice(rows)
         if not _is_readable(row, using):
             postpone(using, row, now)
             continue
         together = [row]
-        if most > 1 and _may_share(row, using):
-            together = _choose(_beside(due, using, most), using) or [row]
+        if most > 1 and len(rows) > 1 and _may_share(row, using):
+            rows = _beside(due, using, most)
+            together = _choose(rows, using) or [row]
         if claims := _take(using, together, began, now, token):
+            if queue is not None and (len(rows) > len(claims) or len(rows) == most):
+                ring(using, queue)
             return claims
         looked_at = CROWD
 
@@ -138,7 +144,7 @@ def _due(using: str, now: datetime, run_id: UUID | None, queue: str | None) -> S
 def _beside(due: StepRunQuerySet, using: str, most: int) -> list[StepRun]:
     """Return the oldest due rows, each with whether others of its run are live."""
     live = StepRun.objects.using(using).live().filter(run=OuterRef("run")).exclude(pk=OuterRef("pk"))
-    return list(due.annotate(has_company=Exists(live)).order_by("due_at", "id")[:most])
+    return list(due.annotate(has_siblings=Exists(live)).order_by("due_at", "id")[:most])
 
 
 def _choose(rows: Sequence[StepRun], using: str) -> list[StepRun]:
@@ -154,7 +160,7 @@ def _is_readable(row: StepRun, using: str) -> bool:
 
 
 def _may_share(row: StepRun, using: str) -> bool:
-    if row.solo or row.run.ending or row.index >= 0 or getattr(row, "has_company", False):
+    if row.solo or row.run.ending or row.index >= 0 or getattr(row, "has_siblings", False):
         return False
     return may_share(handler_of(_program_of(row, using), row.step))
 
@@ -179,10 +185,10 @@ def _take(using: str, rows: Sequence[StepRun], began: float, now: datetime, toke
         taken = take(using, picks)
     except StaleClaim:
         return []
-    return [_claim(using, pick, began, in_company=not solo) for pick in picks if pick.row.pk in taken]
+    return [_claim(using, pick, began, in_batch=not solo) for pick in picks if pick.row.pk in taken]
 
 
-def _claim(using: str, pick: Pick, began: float, *, in_company: bool) -> Claim:
+def _claim(using: str, pick: Pick, began: float, *, in_batch: bool) -> Claim:
     run, row, program = pick.run, pick.row, _program_of(pick.row, using)
     put(run, pick.run_values)
     put(row, pick.row_values)
@@ -194,8 +200,8 @@ def _claim(using: str, pick: Pick, began: float, *, in_company: bool) -> Claim:
         step_run=row,
         program=program,
         lease=lease_on(using, row, began),
-        in_company=in_company,
-        is_alone=program.graph.is_linear or not getattr(row, "has_company", True),
+        in_batch=in_batch,
+        is_sole=program.graph.is_linear or not getattr(row, "has_siblings", True),
     )
 
 
@@ -253,7 +259,7 @@ def lock_claim(claim: Claim) -> None:
     Raises ``StaleClaim`` when the step run is no longer ours.
     """
     claim.run = lock_run(claim.using, claim.run.pk)
-    claim.is_alone = claim.program.graph.is_linear
+    claim.is_sole = claim.program.graph.is_linear
     row = StepRun.objects.using(claim.using).filter(pk=claim.step_run.pk, lease_token=claim.token).first()
     if row is None:
         raise StaleClaim

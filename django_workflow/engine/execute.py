@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError
 from ..models import Run
 from .claim import BATCH, Claim, Keep, always, claim_due
 from .leases import hold, release
-from .outage import NotRecorded, close, forget, forget_token
+from .outage import NotRecorded, close, return_claims, return_token
 from .rounds import execute_round, next_round
 
 logger = logging.getLogger("django_workflow")
@@ -82,7 +82,7 @@ def _claim(using: str, queue: str | None, patience: timedelta) -> list[Claim]:
         return claim_due(using, queue=queue, most=BATCH, token=token)
     except (OperationalError, InterfaceError):
         close(using)
-        forget_token(using, token, patience=patience)
+        return_token(using, token, patience=patience)
         return claim_due(using, queue=queue, most=BATCH)
 
 
@@ -130,7 +130,7 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
     finally:
         _release(in_hand)
         if in_hand:
-            forget(last.using, in_hand, patience=patience, has_crashed=has_crashed)
+            return_claims(last.using, in_hand, patience=patience, has_crashed=has_crashed)
     return last.run
 
 

@@ -17,7 +17,7 @@ from ..status import RunStatus, StepStatus
 from .clocks import alive_clocks
 from .now import database_now
 from .stuck import find_stuck
-from .tick import is_migrated
+from .tick import is_migrated, live_queues
 
 # What is late by less is on its way.
 LATE = timedelta(seconds=60)
@@ -90,14 +90,14 @@ def _examine_database(alias: str) -> DatabaseFacts | None:
 
 
 def _look_at_database(alias: str) -> DatabaseFacts:
-    now, live = database_now(alias), StepRun.objects.using(alias).live()
-    due = live.filter(due_at__lte=now)
+    now = database_now(alias)
+    due = StepRun.objects.using(alias).due(now)
     ready = due.exclude(status=StepStatus.RUNNING).exclude(run__status=RunStatus.PAUSED)
     by_queue = ready.order_by("queue").values_list("queue").annotate(Count("pk"), Min("due_at"))
     expired = due.filter(status=StepStatus.RUNNING).aggregate(count=Count("pk"), oldest=Min("due_at"))
     return DatabaseFacts(
         alias=alias,
-        queues=tuple(live.order_by("queue").values_list("queue", flat=True).distinct()),
+        queues=tuple(live_queues(alias)),
         ready=tuple(_backlog(queue, count, oldest, now) for queue, count, oldest in by_queue),
         expired=_backlog("", expired["count"], expired["oldest"], now) if expired["count"] else None,
         clocks=tuple(clock.name for clock in alive_clocks(alias)),

@@ -25,9 +25,7 @@ from ..models import StepRun, StepRunQuerySet
 from . import in_touch
 from .give_back import RunIsBusy, give_back
 from .now import database_now
-from .turns import renewing, writing
-
-__all__ = ["Lease", "allow_kill", "hold", "release", "writing"]
+from .turns import renewing
 
 logger = logging.getLogger("django_workflow")
 
@@ -122,7 +120,7 @@ _may_kill = False
 _failing: set[str] = set()
 
 
-def _forget() -> None:
+def _begin_anew() -> None:
     """A forked process holds none of its parent's leases, and has neither its thread nor its locks."""
     global _lock, _thread, _may_kill
     _lock, _thread, _may_kill = threading.Lock(), None, False
@@ -131,7 +129,7 @@ def _forget() -> None:
     _failing.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def allow_kill() -> None:

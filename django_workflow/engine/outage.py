@@ -53,7 +53,9 @@ def _code(error: Exception) -> str:
     return str(code or (cause.args[0] if cause.args else ""))
 
 
-def forget(using: str, claims: Iterable[Claim], *, patience: timedelta, has_crashed: bool = False) -> None:
+def return_claims(
+    using: str, claims: Iterable[Claim], *, patience: timedelta, has_crashed: bool = False
+) -> None:
     """Make ready again what was not recorded of ``claims``, and what this process does not know it holds.
 
     What follows a step has its token: a commit may have taken place whose answer was lost. A database that is
@@ -64,13 +66,13 @@ def forget(using: str, claims: Iterable[Claim], *, patience: timedelta, has_cras
     _return(using, rows.filter(lease_token__in={claim.token for claim in held}), patience, has_crashed)
 
 
-def forget_token(using: str, token: UUID, *, patience: timedelta) -> None:
+def return_token(using: str, token: UUID, *, patience: timedelta) -> None:
     """Make ready again what was claimed with ``token``, if anything was: the answer was lost."""
     _return(using, StepRun.objects.using(using).live().filter(lease_token=token), patience)
 
 
 def _return(using: str, rows: Any, patience: timedelta, has_crashed: bool = False) -> None:
-    until, is_new = time.monotonic() + patience.total_seconds(), False
+    until, has_reconnected = time.monotonic() + patience.total_seconds(), False
     while True:
         try:
             for row in rows.filter(status=StepStatus.RUNNING).only("run_id", "lease_token"):
@@ -78,12 +80,12 @@ def _return(using: str, rows: Any, patience: timedelta, has_crashed: bool = Fals
             return
         except (OperationalError, InterfaceError) as error:
             close(using)
-            if is_new and time.monotonic() > until:
+            if has_reconnected and time.monotonic() > until:
                 logger.error("Database %r cannot be reached; leases are left to expire: %s", using, error)
                 return
-            if is_new:
+            if has_reconnected:
                 time.sleep(random.uniform(0.1, 0.5))
-            is_new = True
+            has_reconnected = True
 
 
 def close(using: str) -> None:

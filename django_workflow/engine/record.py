@@ -17,9 +17,9 @@ from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
 from .claim import Claim, Keep, always, lease_on, lease_values, lock_claim, put, unlock
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
+from .entries import Entry
 from .gate import StaleClaim, pass_gate
 from .items import Update, end_item, is_item_end
-from .leases import writing
 from .moves import Erred, Plan, RowMove
 from .now import database_now
 from .plan import plan, rows_needed
@@ -27,9 +27,9 @@ from .report import Report
 from .rows import handler_of, make_rows, moved_values, read_states, step_state
 from .run_values import run_values
 from .sharing import may_share
-from .statements import Entry
 from .statements import write as write_entries
 from .telling import tell_recorded
+from .turns import writing
 
 # How many outputs a process keeps in memory of each run that it drives.
 MOST_KNOWN = 8
@@ -135,8 +135,8 @@ def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: 
         return
     for row in recording.created:
         if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:
-            if not claim.in_company or may_share(handler_of(claim.program, row.step)):
-                solo = not claim.in_company
+            if not claim.in_batch or may_share(handler_of(claim.program, row.step)):
+                solo = not claim.in_batch
                 put(row, lease_values(claim.program, row, now, token=claim.token, solo=solo))
                 recording.follows = row
             return
@@ -213,8 +213,8 @@ def conclude(claim: Claim, recording: Recording) -> Claim | None:
         step_run=recording.follows,
         program=claim.program,
         lease=lease_on(claim.using, recording.follows, recording.began),
-        in_company=claim.in_company,
-        is_alone=claim.is_alone and not others,
+        in_batch=claim.in_batch,
+        is_sole=claim.is_sole and not others,
         known=_known_outputs(claim),
     )
 

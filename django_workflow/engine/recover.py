@@ -20,9 +20,6 @@ from . import in_touch
 from .gate import StaleClaim
 from .give_back import RunIsBusy, close_unfinished, lock_if_free, may_run_again, ready_values
 from .now import database_now
-from .stuck import recover_stuck
-
-__all__ = ["recover_expired", "recover_stuck", "recover_worker"]
 
 logger = logging.getLogger("django_workflow")
 

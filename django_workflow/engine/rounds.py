@@ -15,7 +15,6 @@ from .atomic import hold_renewals, hold_writers, make_robust
 from .attempt import attempt
 from .claim import Claim, Keep
 from .gate import StaleClaim, watching
-from .leases import writing
 from .moves import Erred
 from .outage import NotRecorded, is_lost
 from .record import Recording, conclude, entry_of, fits_entry, work_out, write
@@ -24,6 +23,7 @@ from .safely import record_safely
 from .sharing import may_share, note_undone
 from .single import execute, tell_lost, verdict
 from .statements import write as write_entries
+from .turns import writing
 
 # How long the handlers of one round may take together, in seconds. SQLite has one writer at a time.
 LONGEST = 0.05
@@ -52,7 +52,7 @@ def next_round(waiting: Sequence[Claim]) -> list[Claim]:
 
 
 def _shares(claim: Claim) -> bool:
-    is_apart = claim.by_itself or claim.step_run.solo or not claim.is_alone
+    is_apart = claim.was_undone or claim.step_run.solo or not claim.is_sole
     return not is_apart and may_share(claim.handler) and verdict(claim) is None
 
 
@@ -136,7 +136,7 @@ def _execute_atomic(claims: Sequence[Claim], keep: Keep) -> tuple[int, list[Clai
 
 def _undo(claim: Claim, run: Run, error: Exception) -> None:
     """Take back in memory what the transaction did; the step is done again by itself."""
-    claim.run, claim.is_stale, claim.by_itself = run, False, True
+    claim.run, claim.is_stale, claim.was_undone = run, False, True
     claim.step_run.run = run
     claim.lease.take_back()
     is_culprit = isinstance(error, DatabaseError) or (isinstance(error, Undone) and error.by is claim)

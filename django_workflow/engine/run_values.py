@@ -73,7 +73,7 @@ def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Seque
     closed = [row.pk for row, values in updates if values.get("status") in FINAL_STEP]
     heads_for = planned.ending.status if planned.ending is not None else run.ending
     if planned.settles and (
-        claim.is_alone or not others_live(using, run.pk, closed, running_only=bool(heads_for))
+        claim.is_sole or not others_live(using, run.pk, closed, running_only=bool(heads_for))
     ):
         return heads_for or RunStatus.DONE
     if heads_for or run.status == RunStatus.PAUSED:
@@ -81,7 +81,7 @@ def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Seque
     if any(row.status in LIVE_STEP and _moves(row) for row in ready):
         return RunStatus.RUNNING
     own = [row.pk for row, _values in updates]
-    is_moving = not claim.is_alone and others_move(using, run.pk, own)
+    is_moving = not claim.is_sole and others_move(using, run.pk, own)
     return RunStatus.RUNNING if is_moving else RunStatus.WAITING
 
 

@@ -20,8 +20,6 @@ from . import postgres
 from .columns import Model, columns_of, table_of
 from .entries import Entry, Pick
 
-__all__ = ["Entry", "Pick", "insert", "take", "write"]
-
 # Columns with their new values, and columns with the values that the row must have still, by name.
 Change = tuple[dict[str, Any], dict[str, Any]]
 

@@ -17,7 +17,8 @@ from .clocks import beat
 from .control import end_overdue
 from .execute import work
 from .now import database_now
-from .recover import recover_expired, recover_stuck
+from .recover import recover_expired
+from .stuck import recover_stuck
 
 logger = logging.getLogger("django_workflow")
 
@@ -88,7 +89,7 @@ def _go_on(using: str, is_stopping: Callable[[], bool], seconds: float | None) -
     if get_settings().QUEUE is None:
         return work(using, seconds=seconds, is_stopping=is_stopping)
     count = 0
-    for queue in _live_queues(using):
+    for queue in live_queues(using):
         if is_stopping():
             break
         if not queue:
@@ -99,7 +100,7 @@ def _go_on(using: str, is_stopping: Callable[[], bool], seconds: float | None) -
     return count
 
 
-def _live_queues(using: str) -> Iterator[str]:
+def live_queues(using: str) -> Iterator[str]:
     """Yield each queue that has step runs which are not final.
 
     One step in the index for each: it costs the same however many sleep there.

@@ -20,7 +20,7 @@ _renewing: set[str] = set()
 _turns = threading.Condition()
 
 
-def _forget() -> None:
+def _begin_anew() -> None:
     """A forked process has none of its parent's threads, and its lock may have been taken."""
     global _turns
     _turns = threading.Condition()
@@ -28,7 +28,7 @@ def _forget() -> None:
     _renewing.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextmanager

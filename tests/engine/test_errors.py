@@ -271,9 +271,9 @@ def test_any_error_of_a_handler_is_a_failed_attempt(register, error, atomic) -> 
     assert row.error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(("error", "crashes"), [(KeyboardInterrupt, 0), (SystemExit, 1)])
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_process_that_is_stopped_in_a_handler_gives_the_step_back(register, error, atomic) -> None:
+def test_a_process_that_is_stopped_in_a_handler_gives_the_step_back(register, error, crashes, atomic) -> None:
     calls = []
 
     @register("tests.stopped", atomic=atomic)
@@ -287,4 +287,4 @@ def test_a_process_that_is_stopped_in_a_handler_gives_the_step_back(register, er
     run = Run.objects.get()
     assert history(run) == ["one:pending"]
     assert let_time_pass(run).status == "done"
-    assert step_run(run, "one").crashes == 0
+    assert step_run(run, "one").crashes == crashes

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from django_workflow import dispatch
 from tests.private_server import Missing, is_ci
 from tests.redis_server import RedisServer
 from tests.redis_server import redis_server as serve_redis
@@ -41,6 +42,8 @@ def empty_redis(redis_server: RedisServer) -> None:
     redis_server.start()
     redis_server.resume()
     redis_server.flush()
+    # An outage in another test is remembered for seconds; here begins a new process, as it were.
+    dispatch._begin_anew()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.testapp.models import Note
 from .processes import wait_until
 
 # How often a fault is repeated: a few times in the suite, and as often as one likes by hand.
-ROUNDS = int(os.environ.get("WORKFLOW_TEST_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("WORKFLOW_TEST_ROUNDS", "3"))
 
 ATOMIC, IDEMPOTENT, PLAIN = "testapp.count_atomically", "testapp.count_idempotently", "testapp.count"
 MIXED = (PLAIN, ATOMIC, IDEMPOTENT, ATOMIC, PLAIN)
@@ -51,7 +51,7 @@ def all_ended() -> bool:
 def wait_for_end(seconds: float = 15, *, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Wait until every run is final, and fail with what is not."""
     try:
-        wait_until(lambda: (meanwhile(), all_ended())[1], seconds)
+        wait_until(lambda: (meanwhile(), all_ended())[1], seconds, what="the end of all runs")
     except AssertionError as error:
         raise AssertionError(f"{error}; not ended: {describe_unfinished()}") from None
 

@@ -30,10 +30,10 @@ QUIET = [{"type": "flow.set", "with": {"greeting": "hi"}}]
 @pytest.fixture
 def fresh_bells() -> Iterator[None]:
     """Let the test begin as a process does: without connections, and with nothing said."""
-    dispatch._forget()
+    dispatch._begin_anew()
     dispatch._troubles.clear()
     yield
-    dispatch._forget()
+    dispatch._begin_anew()
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_doorbell_that_waits_is_enough(redis: Redis) -> None:
 
 def test_a_doorbell_of_another_process_is_enough(redis: Redis) -> None:
     ring("default", "default")
-    dispatch._forget()
+    dispatch._begin_anew()
     ring("default", "default")
     assert len(waiting(redis)) == 1
 

@@ -34,9 +34,9 @@ SET = {"type": "flow.set", "with": {"greeting": "hi"}}
 
 @pytest.fixture
 def fresh_bells() -> Iterator[None]:
-    dispatch._forget()
+    dispatch._begin_anew()
     yield
-    dispatch._forget()
+    dispatch._begin_anew()
 
 
 @pytest.fixture

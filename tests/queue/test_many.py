@@ -60,7 +60,7 @@ def test_no_trigger_at_a_random_moment_is_missed_without_a_clock(processes: Proc
     assert assert_recorded_once([PLAIN]) == 0
 
 
-def test_triggers_of_several_processes_at_once_are_all_heard(processes: Processes) -> None:
+def test_triggers_of_several_threads_at_once_are_all_heard(processes: Processes) -> None:
     processes.worker()
     processes.worker()
     define_chain([PLAIN, ATOMIC])

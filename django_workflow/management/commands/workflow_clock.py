@@ -63,6 +63,8 @@ class Command(BaseCommand):
         with _calling_on_signals(self._stop_soon):
             try:
                 self._tick_once() if options["once"] else self._tick_on(options)
+            except KeyboardInterrupt:
+                raise SystemExit(130) from None
             finally:
                 self._leave()
 
@@ -135,7 +137,7 @@ class Command(BaseCommand):
     def _stop_soon(self, number: int, frame: FrameType | None) -> None:
         if self.is_stopping:
             # A second Ctrl-C: the step under way is given back instead of finished.
-            raise SystemExit(130)
+            raise KeyboardInterrupt
         self.is_stopping = True
         self.mail.put(STOP)
 
