@@ -56,7 +56,7 @@ class Command(BaseCommand):
         """Tick once, or until SIGTERM or SIGINT."""
         # A SimpleQueue, unlike an Event, may be used by the handler of a signal that interrupts it.
         self.mail: SimpleQueue[str] = SimpleQueue()
-        self.is_stopping = False
+        self.is_stopping = self.was_signalled = False
         self.migrated: set[str] = set()
         if options["beside_worker"]:
             threading.Thread(target=self._listen, name="workflow-clock-stdin", daemon=True).start()
@@ -135,10 +135,10 @@ class Command(BaseCommand):
         return self.is_stopping
 
     def _stop_soon(self, number: int, frame: FrameType | None) -> None:
-        if self.is_stopping:
+        if self.was_signalled:
             # A second Ctrl-C: the step under way is given back instead of finished.
             raise KeyboardInterrupt
-        self.is_stopping = True
+        self.was_signalled = self.is_stopping = True
         self.mail.put(STOP)
 
     def _leave(self) -> None:
