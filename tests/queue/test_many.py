@@ -32,8 +32,9 @@ from .load import (
 )
 from .processes import Kind, Processes, wait_until
 
-# The issue speaks of 1,000 runs and 10,000 triggers: that many by hand, fewer in the suite.
+# Few enough for the suite; the README says how to try more.
 RUNS = int(os.environ.get("WORKFLOW_TEST_RUNS", "300"))
+TRIGGERS = int(os.environ.get("WORKFLOW_TEST_TRIGGERS", "150"))
 
 
 @pytest.mark.parametrize("kind", ["simple", "forking"])
@@ -44,6 +45,8 @@ def test_two_workers_do_each_step_of_many_runs_once(processes: Processes, kind: 
     wait_for_end(60)
     assert crashes() == 0
     assert assert_recorded_once([PLAIN, ATOMIC, IDEMPOTENT]) == 0
+    # No clock rings for the second: the first does, because it leaves ready steps behind.
+    assert StepRun.objects.values("worker").distinct().count() > 1
 
 
 @pytest.mark.parametrize("kind", ["simple", "forking"])
@@ -52,7 +55,7 @@ def test_no_trigger_at_a_random_moment_is_missed_without_a_clock(processes: Proc
     processes.worker(kind=kind)
     define_chain([PLAIN])
     pause = threading.Event()
-    for _ in range(RUNS // 2):
+    for _ in range(TRIGGERS):
         trigger("chain", {})
         # As long as a worker takes to find nothing and go idle, more or less.
         pause.wait(random.random() * 0.03)
