@@ -41,6 +41,8 @@ Keep = Callable[[], bool]
 BATCH = 50
 # How many due rows are looked at by a worker that others were faster than.
 CROWD = 20
+# How often a row whose run is locked is tried before it is left: who holds the lock, or the clock, rings.
+LOCKED_TRIES = 3
 
 
 def always() -> bool:
@@ -109,13 +111,21 @@ def claim_due(
     same moment is looked at again. A lease that has expired is not taken over: clocks make it ready. A claim
     that leaves ready rows of ``queue`` behind rings, so that idle workers join in.
     """
-    looked_at, token = 2, token or uuid4()
+    looked_at, token, tries = 2, token or uuid4(), 0
+    missed: dict[UUID, int] = {}
     while True:
         began, now = time.monotonic(), database_now(using)
         due = _due(using, now, run_id, queue)
-        rows = list(due.order_by("due_at", "id")[:looked_at])
+        found = due.order_by("due_at", "id")[: looked_at + len(missed)]
+        # One that was missed and is as it was read is locked by another transaction.
+        rows = [row for row in found if missed.get(row.pk) != row.run.revision]
         if not rows:
-            return []
+            tries += 1
+            if not missed or tries > LOCKED_TRIES:
+                return []
+            missed.clear()
+            time.sleep(random.uniform(0.01, 0.05))
+            continue
         row = rows[0] if looked_at < CROWD else random.choice(rows)
         if not _is_readable(row, using):
             postpone(using, row, now)
@@ -128,6 +138,7 @@ def claim_due(
             if queue is not None and (len(rows) > len(claims) or len(rows) == most):
                 ring(using, queue)
             return claims
+        missed |= {row.pk: row.run.revision for row in together}
         looked_at = CROWD
 
 
@@ -227,7 +238,11 @@ def lease_values(program: Program, row: StepRun, now: datetime, *, token: UUID, 
     """
     until = now + get_settings().LEASE
     handler = handler_of(program, row.step)
-    starts_now = row.started_at is None and (handler is None or handler.rerun_after_crash)
+    started_at = row.started_at
+    if handler is None or handler.rerun_after_crash:
+        started_at = started_at or now
+    elif not row.crashes:
+        started_at = None
     return {
         "status": StepStatus.RUNNING,
         "waiting_for": "",
@@ -235,7 +250,7 @@ def lease_values(program: Program, row: StepRun, now: datetime, *, token: UUID, 
         "lease_until": until,
         "due_at": until,
         "worker": worker_name(),
-        "started_at": now if starts_now else row.started_at,
+        "started_at": started_at,
         "solo": solo,
     }
 

@@ -18,6 +18,7 @@ from .claim import BATCH, Claim, Keep, always, claim_due
 from .leases import hold, release
 from .outage import NotRecorded, close, return_claims, return_token
 from .rounds import execute_round, next_round
+from .sharing import is_slow
 
 logger = logging.getLogger("django_workflow")
 
@@ -136,18 +137,28 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
 
 def _advance(in_hand: list[Claim], keep: Keep) -> list[Claim]:
     """Execute one round and return what is in hand then."""
-    kept = [claim for claim in in_hand if not claim.lease.is_given_back]
+    kept = _give_back(in_hand, [claim for claim in in_hand if claim.lease.is_given_back])
     if not kept:
-        _release(in_hand)
         return []
     together = next_round(kept)
     begun, following = execute_round(together, keep=keep)
     for claim in following:
         hold(claim.lease)
     done = set(together[:begun])
+    _release(done)
     left = [claim for claim in kept if claim not in done]
-    _release(set(in_hand) - set(left))
-    return [*left, *following]
+    # Claimed as fast by a process that did not know the type yet: others may be idle.
+    slow = [claim for claim in left if claim.in_batch and claim.handler and is_slow(claim.handler)]
+    return [*_give_back(left, slow), *following]
+
+
+def _give_back(claims: list[Claim], some: Sequence[Claim]) -> list[Claim]:
+    """Give ``some`` of the claims back, and return the others."""
+    if not some:
+        return claims
+    _release(some)
+    return_claims(some[0].using, some, patience=AT_ONCE)
+    return [claim for claim in claims if claim not in set(some)]
 
 
 def _release(claims: Iterable[Claim]) -> None:

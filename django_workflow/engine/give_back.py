@@ -48,8 +48,12 @@ def give_back(
             if run.ending:
                 close_unfinished(run, row, database_now(using), using)
                 return False
-            crash = {"solo": True, "crashes": row.crashes + row.solo} if has_crashed else {}
-            rows.update(**ready_values(run, row.created_at), **crash)
+            values = ready_values(run, row.created_at)
+            if has_crashed:
+                values |= {"solo": True, "crashes": row.crashes + row.solo}
+            elif not (row.event or row.postponed or row.crashes):
+                values["started_at"] = None  # By the claim. A jump skips what has not started.
+            rows.update(**values)
             return run.status != RunStatus.PAUSED
     except StaleClaim:
         return False

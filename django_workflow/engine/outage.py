@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
+from ..dispatch import ring_after_commit
 from ..models import StepRun
 from ..status import StepStatus
 from .claim import Claim
@@ -75,8 +76,12 @@ def _return(using: str, rows: Any, patience: timedelta, has_crashed: bool = Fals
     until, has_reconnected = time.monotonic() + patience.total_seconds(), False
     while True:
         try:
-            for row in rows.filter(status=StepStatus.RUNNING).only("run_id", "lease_token"):
-                give_back(using, row.run_id, row.pk, row.lease_token, has_crashed=has_crashed)
+            queues = {
+                row.queue
+                for row in rows.filter(status=StepStatus.RUNNING).only("run_id", "lease_token", "queue")
+                if give_back(using, row.run_id, row.pk, row.lease_token, has_crashed=has_crashed)
+            }
+            ring_after_commit(using, queues)
             return
         except (OperationalError, InterfaceError) as error:
             close(using)

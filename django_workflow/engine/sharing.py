@@ -19,9 +19,14 @@ def may_share(handler: Handler | None) -> bool:
     """Return whether running the handler twice does no harm, and whether it was fast and good company."""
     if handler is None or not (handler.atomic or handler.idempotent):
         return False
-    if _seconds.get(handler.type, 0.0) >= FAST:
+    if is_slow(handler):
         return False
     return _unshared_until.get(handler.type, 0.0) <= time.monotonic()
+
+
+def is_slow(handler: Handler) -> bool:
+    """Return whether the last call of the type, in this process, took long."""
+    return _seconds.get(handler.type, 0.0) >= FAST
 
 
 def note_call(handler: Handler, seconds: float) -> None:

@@ -13,10 +13,12 @@ from ..conf import get_settings
 from ..dispatch import ring
 from ..models import Run, StepRun
 from ..status import RunStatus, StepStatus
+from . import in_touch
 from .clocks import beat
 from .control import end_overdue
 from .execute import work
 from .now import database_now
+from .outage import is_lost
 from .recover import recover_expired
 from .stuck import recover_stuck
 
@@ -77,7 +79,9 @@ def _guard(using: str, part: Callable[[], int | None]) -> int:
     """Do a part of the tick. One row that is broken must stop neither the others nor the clock."""
     try:
         return part() or 0
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
+        if is_lost(using, error):
+            in_touch.lose(using)
         raise
     except Exception:
         logger.exception("The clock goes on with the rest of database %r.", using)

@@ -44,8 +44,10 @@ def test_a_sequential_step_costs_one_transaction_and_three_statements_however_lo
 
     for short, long in lengths:
         few, many = cost(short, type), cost(long, type)
-        assert (many[0] - few[0]) / (long - short) <= 3
-        assert (many[1] - few[1]) / (long - short) == 1
+        # On PostgreSQL the step is one statement, and a transaction by itself.
+        alone = connection.vendor == "postgresql"
+        assert (many[0] - few[0]) / (long - short) <= (1 if alone else 3)
+        assert (many[1] - few[1]) / (long - short) == (0 if alone else 1)
 
 
 def test_an_atomic_step_costs_one_transaction_and_one_statement_more_at_most() -> None:
