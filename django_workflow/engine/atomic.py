@@ -12,11 +12,11 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from ..models import Run
 from ..registry import Handler
 from .attempt import attempt
-from .claim import Claim, Keep, lock_claim, put
+from .claim import Claim, lock_claim, put
 from .gate import StaleClaim, pass_gate, watching
 from .moves import Erred
 from .outage import NotRecorded, is_lost
-from .record import Recording, conclude, work_out, write
+from .record import Keep, Recording, conclude, work_out, write
 from .report import Report, report_error
 from .safely import record_safely, repeat
 from .turns import writing

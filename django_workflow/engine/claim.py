@@ -6,7 +6,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -34,20 +34,12 @@ from .sharing import may_share
 from .statements import take
 from .telling import tell_started
 
-# Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
-Keep = Callable[[], bool]
-
 # The most step runs of one claim.
 BATCH = 50
 # How many due rows are looked at by a worker that others were faster than.
 CROWD = 20
 # How often a row whose run is locked is tried before it is left: who holds the lock, or the clock, rings.
 LOCKED_TRIES = 3
-
-
-def always() -> bool:
-    """Keep what follows, whatever the time."""
-    return True
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 from django.db import InterfaceError, OperationalError
 
 from ..models import Run
-from .claim import BATCH, Claim, Keep, always, claim_due
+from .claim import BATCH, Claim, claim_due
 from .leases import hold, release
 from .outage import NotRecorded, close, return_claims, return_token
+from .record import Keep, always
 from .rounds import execute_round, next_round
 from .sharing import is_slow
 

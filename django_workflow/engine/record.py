@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from ..codec import differs
 from ..dispatch import ring_after_commit
 from ..models import StepRun
 from ..status import FINAL_STEP, RunStatus, StepStatus
-from .claim import Claim, Keep, always, lease_on, lease_values, lock_claim, put, unlock
+from .claim import Claim, lease_on, lease_values, lock_claim, put, unlock
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
 from .entries import Entry
 from .gate import StaleClaim, pass_gate
@@ -31,8 +31,16 @@ from .statements import write as write_entries
 from .telling import tell_recorded
 from .turns import writing
 
+# Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
+Keep = Callable[[], bool]
+
 # How many outputs a process keeps in memory of each run that it drives.
 MOST_KNOWN = 8
+
+
+def always() -> bool:
+    """Keep what follows, whatever the time."""
+    return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,11 +13,11 @@ from ..exceptions import LeaseLost
 from ..models import Run
 from .atomic import hold_renewals, hold_writers, make_robust
 from .attempt import attempt
-from .claim import Claim, Keep
+from .claim import Claim
 from .gate import StaleClaim, watching
 from .moves import Erred
 from .outage import NotRecorded, is_lost
-from .record import Recording, conclude, entry_of, fits_entry, work_out, write
+from .record import Keep, Recording, conclude, entry_of, fits_entry, work_out, write
 from .report import Report
 from .safely import record_safely
 from .sharing import may_share, note_undone

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
-from .claim import Claim, Keep
+from .claim import Claim
 from .moves import Erred
 from .outage import is_lost
-from .record import record
+from .record import Keep, record
 from .report import Report, report_error
 
 Outcome = TypeVar("Outcome")

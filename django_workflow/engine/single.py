@@ -8,10 +8,11 @@ from ..conf import get_settings
 from ..exceptions import Interrupted, LeaseLost, Poisoned
 from .atomic import execute_atomic
 from .attempt import attempt
-from .claim import Claim, Keep, always
+from .claim import Claim
 from .gate import StaleClaim
 from .moves import Unknown
 from .now import database_now
+from .record import Keep, always
 from .report import Report, overdue, report_error
 from .safely import record_safely
 
