@@ -21,7 +21,7 @@ from django.db import connections
 from rq.job import Job
 from rq.queue import Queue
 
-from .engine.claim import worker_name
+from .engine.who import worker_name
 
 logger = logging.getLogger("django_workflow")
 

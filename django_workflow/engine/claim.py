@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,13 +30,14 @@ from .rows import handler_of, run_state
 from .sharing import may_share
 from .statements import take
 from .telling import tell_started
+from .who import worker_name
 
 # The most step runs of one claim.
 BATCH = 50
 # How many due rows are looked at by a worker that others were faster than.
 CROWD = 20
 # How often a row whose run is locked is tried before it is left: who holds the lock, or the clock, rings.
-LOCKED_TRIES = 3
+LOCKED_TRIES = 4
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -103,21 +101,28 @@ def claim_due(
     same moment is looked at again. A lease that has expired is not taken over: clocks make it ready. A claim
     that leaves ready rows of ``queue`` behind rings, so that idle workers join in.
     """
-    looked_at, token, tries = 2, token or uuid4(), 0
-    missed: dict[UUID, int] = {}
+    token = token or uuid4()
+    for _ in range(LOCKED_TRIES):
+        claims, is_locked = _claim_free(using, run_id, queue, most, token)
+        if claims or not is_locked:
+            return claims
+        time.sleep(random.uniform(0.01, 0.05))
+    return []
+
+
+def _claim_free(
+    using: str, run_id: UUID | None, queue: str | None, most: int, token: UUID
+) -> tuple[list[Claim], bool]:
+    """Claim what is due and free; return also whether there was more that another transaction had locked."""
+    looked_at, missed = 2, dict[UUID, int]()
     while True:
         began, now = time.monotonic(), database_now(using)
         due = _due(using, now, run_id, queue)
         found = due.order_by("due_at", "id")[: looked_at + len(missed)]
-        # One that was missed and is as it was read is locked by another transaction.
+        # One that was missed and is as it was read is locked.
         rows = [row for row in found if missed.get(row.pk) != row.run.revision]
         if not rows:
-            tries += 1
-            if not missed or tries > LOCKED_TRIES:
-                return []
-            missed.clear()
-            time.sleep(random.uniform(0.01, 0.05))
-            continue
+            return [], bool(missed)
         row = rows[0] if looked_at < CROWD else random.choice(rows)
         if not _is_readable(row, using):
             postpone(using, row, now)
@@ -129,7 +134,7 @@ def claim_due(
         if claims := _take(using, together, began, now, token):
             if queue is not None and (len(rows) > len(claims) or len(rows) == most):
                 ring(using, queue)
-            return claims
+            return claims, False
         missed |= {row.pk: row.run.revision for row in together}
         looked_at = CROWD
 
@@ -286,13 +291,3 @@ def put(row: Run | StepRun, values: dict[str, Any]) -> None:
     """Set on the row in memory what was written to the database."""
     for name, value in values.items():
         setattr(row, name, value)
-
-
-@cache
-def _host() -> str:
-    return socket.gethostname()[:200]
-
-
-def worker_name() -> str:
-    """Return the name that a step run keeps of who executes it: host and process."""
-    return f"{_host()}:{os.getpid()}"

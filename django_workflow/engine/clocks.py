@@ -6,8 +6,8 @@ import time
 from datetime import timedelta
 
 from ..models import Clock
-from .claim import worker_name
 from .now import database_now
+from .who import worker_name
 
 # In seconds: how often a clock says that it is alive.
 EVERY = 10.0

@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from django_workflow.engine import clocks
-from django_workflow.engine.claim import worker_name
 from django_workflow.engine.clocks import alive_clocks, beat, leave
+from django_workflow.engine.who import worker_name
 from django_workflow.models import Clock
 
 pytestmark = pytest.mark.django_db

@@ -15,8 +15,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_workflow.engine import in_touch
-from django_workflow.engine.claim import always
 from django_workflow.engine.execute import follow, work
+from django_workflow.engine.record import always
 from django_workflow.engine.recover import recover_expired
 from django_workflow.engine.rounds import execute_round
 from django_workflow.engine.single import execute

@@ -152,7 +152,7 @@ def test_a_step_that_is_ready_for_long_is_a_problem(
 
 
 def test_inline_only_the_clock_can_be_late(clock: None) -> None:
-    sleeping(due=timedelta(hours=-2))
+    sleeping(due=timedelta(hours=-2, seconds=-4))
     assert "1 ready, the oldest for 2:00:0" in problems()
     assert "workflow_clock" in problems()
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from django_workflow import define, trigger
 from django_workflow import worker as worker_module
-from django_workflow.engine.claim import worker_name
+from django_workflow.engine.who import worker_name
 from django_workflow.models import Clock, StepRun
 from django_workflow.worker import ClockBeside, worker_name_of
 from tests.redis_server import RedisServer
