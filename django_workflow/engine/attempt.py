@@ -27,7 +27,7 @@ from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .moves import Finished, Passed, Result, Slept, Spread
 from .now import database_now
-from .outage import NotRecorded, is_lost, is_passing
+from .outage import NotRecorded, is_lost, is_passing, note_loss
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
 from .sharing import note_call
@@ -67,7 +67,7 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     except LeaseLost:
         raise
     except (OperationalError, InterfaceError) as error:
-        if is_lost(claim.using, error, connection):
+        if is_lost(claim.using, error, connection) and note_loss(claim.step_run.pk):
             raise NotRecorded from error
         if handler.atomic and is_passing(error):
             raise

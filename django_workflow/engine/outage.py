@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -27,6 +28,11 @@ ENDED = {"57P01", "57P02", "57P03", "57P05", "2006", "2013", "2055"}
 PASSING = {"40P01", "40001", "55P03", "1205", "1213"}
 
 
+# So often in one process a step loses its connection before that is taken for its own doing.
+LOSSES = 3
+_losses: Counter[UUID] = Counter()
+
+
 class NotRecorded(Exception):
     """The database could not be asked or written to: nothing is known but what its rows say."""
 
@@ -41,6 +47,12 @@ def is_lost(using: str, error: Exception, before: Any = None) -> bool:
         return True
     is_closed = getattr(raw, "closed", None)
     return bool(is_closed) if is_closed is not None else not connection.is_usable()
+
+
+def note_loss(step_run_id: UUID) -> bool:
+    """Note that a handler lost its connection; return whether that may still be the database's doing."""
+    _losses[step_run_id] += 1
+    return _losses[step_run_id] <= LOSSES
 
 
 def is_passing(error: Exception) -> bool:

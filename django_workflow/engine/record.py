@@ -210,8 +210,9 @@ def conclude(claim: Claim, recording: Recording) -> Claim | None:
     put(claim.run, recording.run_values)
     claim.locked = False
     ended = [row for row, values in recording.updates if values.get("status") in FINAL_STEP]
-    tell_recorded(claim.using, claim.run, ended)
+    # Receivers are other people's code, and may take their time.
     ring_after_commit(claim.using, _queues_to_ring(recording))
+    tell_recorded(claim.using, claim.run, ended)
     if recording.follows is None:
         return None
     others = sum(row.status not in FINAL_STEP for row in recording.created) - 1

@@ -6,13 +6,13 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from django_workflow import Sleep
 from django_workflow.engine import rounds, sharing
 from django_workflow.engine.claim import claim_due
-from django_workflow.engine.execute import follow
+from django_workflow.engine.execute import follow, work
 from django_workflow.models import Run, StepRun
 from tests.testapp.models import Note
 
@@ -85,3 +85,16 @@ def test_a_second_call_that_had_not_begun_is_not_interrupted(register) -> None:
     assert take_up() == 1
     assert (fresh(run).status, step_run(run, "nap").crashes) == ("done", 0)
     assert sorted(Note.objects.values_list("text", flat=True)) == ["None", "timer"]
+
+
+def test_a_handler_that_closes_its_connection_each_time_fails_in_the_end(register) -> None:
+    @register("tests.close")
+    def close() -> None:
+        connection.close()
+        raise OperationalError("of another server, perhaps")
+
+    run = start([{"name": "one", "type": "tests.close"}])
+    for _ in range(4):
+        work("default")
+    row = step_run(run, "one")
+    assert (fresh(run).status, row.status, row.attempt, row.crashes) == ("failed", "failed", 1, 0)
