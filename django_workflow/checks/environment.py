@@ -43,13 +43,21 @@ def check_inline(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_databases(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """W002, W003: SQLite that answers "database is locked". E005: SQLite in memory with a queue."""
+    """E009: no autocommit. W002, W003: SQLite that is soon locked. E005: SQLite in memory with a queue."""
     found: list[CheckMessage] = []
     for alias in connections:
-        is_ours = router.allow_migrate(alias, "django_workflow")
-        if is_ours and connections[alias].vendor == "sqlite":
-            found += _check_sqlite(alias, connections[alias].settings_dict)
+        if router.allow_migrate(alias, "django_workflow"):
+            database = connections[alias].settings_dict
+            found += _check_autocommit(alias, database)
+            found += _check_sqlite(alias, database) if connections[alias].vendor == "sqlite" else ()
     return found
+
+
+def _check_autocommit(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
+    if not database.get("AUTOCOMMIT", True):
+        text = "AUTOCOMMIT is off: what workers and clocks record would never be committed."
+        hint = "Leave it on, and use transaction.atomic()."
+        yield Error(text, hint, f"settings.DATABASES[{alias!r}]", "django_workflow.E009")
 
 
 def _check_sqlite(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -208,6 +208,14 @@ def test_a_queue_for_a_database_in_memory_is_found(
     assert len(found("E005")) == count
 
 
+@pytest.mark.parametrize(("autocommit", "count"), [(False, 1), (True, 0)])
+def test_a_database_without_autocommit_is_found(
+    monkeypatch: pytest.MonkeyPatch, autocommit: bool, count: int
+) -> None:
+    monkeypatch.setitem(connections["other"].settings_dict, "AUTOCOMMIT", autocommit)
+    assert len(found("E009")) == count
+
+
 def test_a_handler_that_cannot_be_called_is_found(register: Callable[..., Any]) -> None:
     def mystery(order: Order) -> None:  # type: ignore[name-defined]  # noqa: F821
         """Its annotation is nowhere."""
