@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .context import StepContext
 from .exceptions import (
+    ChildFailed,
     DefinitionError,
     DeletedReference,
     ExpressionError,
@@ -18,6 +19,7 @@ from .exceptions import (
     Interrupted,
     LeaseLost,
     MaxVisitsExceeded,
+    NotAllowed,
     NotStorable,
     OutcomeError,
     OwnershipError,
@@ -25,25 +27,61 @@ from .exceptions import (
     PermanentError,
     Poisoned,
     RegistrationError,
+    Rejected,
     RetryAfter,
     RunTimeout,
     StepTimeout,
+    TooDeep,
     TooLarge,
     VerbRefused,
+    WaitTimeout,
     WorkflowError,
     WorkflowNotFound,
 )
-from .outcomes import End, Goto, Sleep
+from .outcomes import End, Goto, Sleep, WaitForEvent
 from .params import Condition, Secret, StepName
 from .registry import step
 from .retry import Retry
 
 if TYPE_CHECKING:
-    from .api import cancel_run, define, retry_run, trigger, trigger_many
+    from .api import (
+        approve,
+        cancel_run,
+        define,
+        dry_run,
+        pause_run,
+        reject,
+        restart_run,
+        resume_run,
+        retry_run,
+        send_event,
+        skip_step,
+        trigger,
+        trigger_many,
+        undo_run,
+    )
 
-_LAZY = frozenset({"cancel_run", "define", "retry_run", "trigger", "trigger_many"})
+_LAZY = frozenset(
+    {
+        "approve",
+        "cancel_run",
+        "define",
+        "dry_run",
+        "pause_run",
+        "reject",
+        "restart_run",
+        "resume_run",
+        "retry_run",
+        "send_event",
+        "skip_step",
+        "trigger",
+        "trigger_many",
+        "undo_run",
+    }
+)
 
 __all__ = [
+    "ChildFailed",
     "Condition",
     "DefinitionError",
     "DeletedReference",
@@ -54,6 +92,7 @@ __all__ = [
     "Interrupted",
     "LeaseLost",
     "MaxVisitsExceeded",
+    "NotAllowed",
     "NotStorable",
     "OutcomeError",
     "OwnershipError",
@@ -61,6 +100,7 @@ __all__ = [
     "PermanentError",
     "Poisoned",
     "RegistrationError",
+    "Rejected",
     "Retry",
     "RetryAfter",
     "RunTimeout",
@@ -69,16 +109,28 @@ __all__ = [
     "StepContext",
     "StepName",
     "StepTimeout",
+    "TooDeep",
     "TooLarge",
     "VerbRefused",
+    "WaitForEvent",
+    "WaitTimeout",
     "WorkflowError",
     "WorkflowNotFound",
+    "approve",
     "cancel_run",
     "define",
+    "dry_run",
+    "pause_run",
+    "reject",
+    "restart_run",
+    "resume_run",
     "retry_run",
+    "send_event",
+    "skip_step",
     "step",
     "trigger",
     "trigger_many",
+    "undo_run",
 ]
 
 

@@ -11,9 +11,22 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
-from .engine import control, create, publish
+from .engine import (
+    approvals,
+    callers,
+    control,
+    create,
+    dry_report,
+    publish,
+    restart,
+    retry,
+    send,
+    skip,
+)
+from .engine import dry_run as dry_runs
+from .engine import undo_run as undo
 from .exceptions import DefinitionError, WorkflowNotFound
-from .models import ManagedBy, Run, Workflow
+from .models import ManagedBy, Run, StepRun, Workflow
 
 RunLike = Run | UUID | str | tuple[str, str]
 
@@ -136,7 +149,190 @@ def retry_run(
     Returns the run as it then is. Raises ``VerbRefused`` for a run that is not failed.
     """
     found = _find(run, using)
-    return control.retry(found, using=_alias(found), by=_known(by), note=note)
+    return retry.retry(found, using=_alias(found), by=_known(by), note=note, wake=callers.wake_callers)
+
+
+def pause_run(
+    run: RunLike, *, by: AbstractBaseUser | None = None, note: str = "", using: str | None = None
+) -> Run:
+    """Let nothing more of ``run`` start until it is resumed.
+
+    What runs is finished and recorded; events are kept, and timers count on. Returns the run as it then is.
+    Raises ``VerbRefused`` for a run that is final, ending or paused already.
+    """
+    found = _find(run, using)
+    return control.pause(found, using=_alias(found), by=_known(by), note=note)
+
+
+def resume_run(
+    run: RunLike, *, by: AbstractBaseUser | None = None, note: str = "", using: str | None = None
+) -> Run:
+    """Let a paused ``run`` go on: what came due meanwhile happens now, its deadline too.
+
+    Returns the run as it then is. Raises ``VerbRefused`` for a run that is not paused.
+    """
+    found = _find(run, using)
+    return control.resume(found, using=_alias(found), by=_known(by), note=note)
+
+
+def restart_run(
+    run: RunLike,
+    *,
+    from_step: str | None = None,
+    input: Mapping[str, Any] | None = None,
+    newest: bool = False,
+    by: AbstractBaseUser | None = None,
+    note: str = "",
+    using: str | None = None,
+) -> Run:
+    """Start a new run in place of a final one, and return it; it gets the key, and the old one loses it.
+
+    It has the same input and version, unless ``input`` is given or the ``newest`` published version asked
+    for. ``from_step``: what ended well and does not come after that step is copied, the state that it left
+    too; the new run goes on from there::
+
+        restart_run(run, from_step="charge", newest=True, by=request.user, note="the provider was down")
+
+    Raises ``VerbRefused`` for a run that is not over, for an unknown step and for a workflow that is switched
+    off; ``ParamsError`` for input that does not fit.
+    """
+    found = _find(run, using)
+    asked = restart.Restart(from_step=from_step, input=input, newest=newest)
+    return restart.restart(found, asked, using=_alias(found), by=_known(by), note=note)
+
+
+def skip_step(
+    run: RunLike,
+    step: str,
+    output: Any = None,
+    *,
+    by: AbstractBaseUser | None = None,
+    note: str = "",
+    using: str | None = None,
+) -> Run:
+    """Pass over a ``step`` that waits, or whose failure ended ``run``: it is skipped, with that ``output``.
+
+    What follows starts as if it were done; what it waited for counts no more. ``"<name>:undo"`` names the
+    undo of a step. Returns the run as it then is. Raises ``VerbRefused`` where the step neither waits nor has
+    failed, ``NotStorable`` for an output that cannot be kept.
+    """
+    found = _find(run, using)
+    alias, wake = _alias(found), callers.wake_callers
+    return skip.skip(found, step, output, using=alias, by=_known(by), note=note, wake=wake)
+
+
+def dry_run(
+    workflow: str | Workflow,
+    input: Mapping[str, Any] | None = None,
+    *,
+    outputs: Mapping[str, Any] | None = None,
+    like: RunLike | None = None,
+    using: str | None = None,
+) -> dry_report.DryRun:
+    """Return where a run of ``workflow`` would go: nothing is written or sent, and no handler is called.
+
+    Conditions, items and params are evaluated step by step. What a handler would return is taken from
+    ``outputs`` (step name to output; a list of them for ``for_each``; an exception stands for a failure,
+    ``Goto`` and ``End`` for themselves), or from the run ``like``, whose input serves when none is given.
+    Where an output is missing that branch stops::
+
+        dry_run("order", {"order": order}, outputs={"charge": {"id": "ch_1"}}).path
+
+    Raises ``WorkflowNotFound``, also for a workflow that was never published, and ``ParamsError`` for input
+    that does not fit or outputs of steps that do not exist.
+    """
+    alias = create.write_alias(using)
+    earlier = None if like is None else _find(like, using)
+    return dry_runs.dry_run(_name(workflow), input, outputs=outputs, like=earlier, using=alias)
+
+
+def undo_run(
+    run: RunLike, *, by: AbstractBaseUser | None = None, note: str = "", using: str | None = None
+) -> Run:
+    """Take back what the done steps of a ``run`` did, by their ``undo``, the latest first, each once.
+
+    For a run that is over, however it ended; it has that status again when everything is undone. After an
+    undo that failed, tries that one again and goes on. Returns the run as it then is. Raises ``VerbRefused``
+    for a run that is not over, was restarted, or has nothing to undo.
+    """
+    found = _find(run, using)
+    return undo.undo(found, using=_alias(found), by=_known(by), note=note)
+
+
+def send_event(
+    run: RunLike, name: str, payload: Any = None, *, id: str | None = None, using: str | None = None
+) -> bool:
+    """Send an event to ``run``: it wakes the step that waits for that name, now or later.
+
+    Written in the caller's transaction. ``id`` (1 to 255 characters): the same counts once, however often it
+    is sent. For ``(workflow name, key)`` without a run the event is kept until there is one::
+
+        send_event(("order-fulfilment", f"order-{order.pk}"), "paid", {"amount": 12}, id=request_id)
+
+    Returns False where the run is final: nothing is stored then, and nothing raised. Raises
+    ``WorkflowNotFound`` for an unknown run or workflow, ``NotStorable`` and ``ValueError``.
+    """
+    if isinstance(run, tuple):
+        alias, (workflow, key) = create.write_alias(using), run
+        found = create.find_workflow(workflow, alias)
+        return send.send_to_key(alias, found, key, name, payload, event_id=id)
+    row = _find(run, using)
+    return send.send_to_run(_alias(row), row.pk, name, payload, event_id=id)
+
+
+def approve(
+    run: RunLike,
+    step: str | StepRun,
+    *,
+    by: AbstractBaseUser,
+    data: Mapping[str, Any] | None = None,
+    note: str = "",
+    using: str | None = None,
+) -> Run:
+    """Approve, as ``by``, what the step ``step`` of ``run`` asks; when enough have, the run goes on.
+
+    ``step`` is its name, or the step run where several items of it wait; ``data`` fits the step's ``form``::
+
+        approve(run, "approve", by=request.user, data={"limit": 500}, note="a good customer")
+
+    Returns the run as it then is. Raises ``NotAllowed`` for who may not answer or has done so,
+    ``ParamsError`` for wrong ``data``, ``VerbRefused`` where the step does not wait, ``WorkflowNotFound``
+    without such a run.
+    """
+    return _answer(run, step, is_approved=True, by=by, data=data, note=note, using=using)
+
+
+def reject(
+    run: RunLike,
+    step: str | StepRun,
+    *,
+    by: AbstractBaseUser,
+    data: Mapping[str, Any] | None = None,
+    note: str = "",
+    using: str | None = None,
+) -> Run:
+    """Reject, as ``by``, what the step ``step`` of ``run`` asks: it fails with ``Rejected``, at once.
+
+    ``data`` need not be complete, and ``note`` becomes the error's message. Returns and raises what
+    :func:`approve` does.
+    """
+    return _answer(run, step, is_approved=False, by=by, data=data, note=note, using=using)
+
+
+def _answer(
+    run: RunLike,
+    step: str | StepRun,
+    *,
+    is_approved: bool,
+    by: AbstractBaseUser,
+    data: Mapping[str, Any] | None,
+    note: str,
+    using: str | None,
+) -> Run:
+    found = _find(run, using)
+    return approvals.answer(
+        found, step, is_approved=is_approved, by=_known(by), data=data, note=note, using=_alias(found)
+    )
 
 
 def _name(workflow: str | Workflow) -> str:

@@ -26,6 +26,7 @@ class DjangoWorkflowConfig(AppConfig):
         import_module("django_workflow.steps")
         autodiscover_modules(get_settings().STEPS_MODULE)
         telemetry.connect()
+        import_module("django_workflow.engine.callers").connect()
         checks.register_all()
         post_migrate.connect(_sync_files, sender=self)
 

@@ -100,12 +100,14 @@ NO_CHANGES = StateChanges()
 class StepContext:
     """The run around a handler call.
 
-    ``state`` is the run's shared data (a mutable mapping; changes are saved with the step), ``steps`` the
-    outputs by step name, ``event`` what woke the step, ``idempotency_key`` a text that is the same for every
-    attempt of this step, visit and item. ``index`` is None outside ``for_each``.
+    ``step_run_id`` is this attempt's row, ``state`` the run's shared data (a mutable mapping; changes are
+    saved with the step), ``steps`` the outputs by step name, ``event`` what woke the step,
+    ``idempotency_key`` a text that is the same for every attempt of this step, visit and item. ``index`` is
+    None outside ``for_each``.
     """
 
     run_id: UUID
+    step_run_id: UUID
     workflow: str
     step: str
     visit: int

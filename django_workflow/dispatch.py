@@ -1,5 +1,7 @@
 """The doorbell: an RQ job that makes a worker look for ready steps (ENGINE.md rules 23 to 25).
 
+And the job that goes on with a bulk action, which waits in its queue behind whatever came before.
+
 Redis carries an alias and a queue name, and nothing that could be lost: what a doorbell did not reach is rung
 for by the clock.
 """
@@ -11,8 +13,9 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import django_rq
 from django.conf import settings
@@ -28,6 +31,9 @@ logger = logging.getLogger("django_workflow")
 # The dotted name and the arguments (alias, queue) are API between two releases on one queue.
 DOORBELL = "django_workflow.jobs.work"
 PREFIX = "workflow-doorbell-"
+# The same, of a bulk action: its arguments are (alias, id).
+BULK = "django_workflow.jobs.advance_bulk"
+BULK_PREFIX = "workflow-bulk-"
 DAY = 86400
 RESULT_TTL = 60
 
@@ -65,9 +71,30 @@ def ring_after_commit(using: str, queues: Iterable[str]) -> None:
     transaction.on_commit(ring_all, using=using, robust=True)
 
 
+def ring_for_bulk(using: str, bulk_id: UUID) -> None:
+    """Ask a worker of the default queue to go on with a bulk action, unless that waits there already.
+
+    Never raises, as ``ring``.
+    """
+    queue = get_settings().QUEUE
+    if queue is None:
+        return
+    try:
+        bell = find_bell(queue)
+        if bell is not None:
+            bell.ring_for_bulk(using, bulk_id)
+    except Exception:
+        logger.exception("Nobody was asked to go on with bulk action %s; the clock does it later.", bulk_id)
+
+
+def ring_for_bulk_after_commit(using: str, bulk_id: UUID) -> None:
+    """Ring for a bulk action once the transaction on ``using`` has committed, at once without one."""
+    transaction.on_commit(lambda: ring_for_bulk(using, bulk_id), using=using, robust=True)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Bell:
-    """The doorbell of one queue. ``rung`` holds by alias the id that this process rang last."""
+    """The doorbell of one queue. ``rung`` holds the ids that this process rang last, by ``name``."""
 
     queue: Queue
     line: Line
@@ -76,16 +103,24 @@ class Bell:
 
     def ring(self, alias: str) -> None:
         """Ring unless a doorbell of ``alias`` waits in the queue's list."""
-        self.line.ask(lambda: self.waits(alias) or self._enqueue(alias), True)
+        job = partial(self._enqueue, alias, DOORBELL, (alias, self.queue.name), PREFIX)
+        self.line.ask(lambda: self.waits(alias) or job(), True)
 
-    def waits(self, alias: str) -> bool:
+    def ring_for_bulk(self, alias: str, bulk_id: UUID) -> None:
+        """The same for a bulk action of ``alias``."""
+        name = f"{alias}:{bulk_id}"
+        job = partial(self._enqueue, name, BULK, (alias, str(bulk_id)), BULK_PREFIX)
+        self.line.ask(lambda: self.waits(name) or job(), True)
+
+    def waits(self, name: str) -> bool:
         """Whether the id rung last, by this process or by any, is in the queue's list. Raises ``RedisError``.
 
-        No answer means no: a second doorbell does no harm. Hashes and statuses of jobs are never asked.
+        ``name`` is the alias, with the id of a bulk action where the job is for that. No answer means no: a
+        second job does no harm. Hashes and statuses of jobs are never asked.
         """
-        mine = self.rung.get(alias, "")
+        mine = self.rung.get(name, "")
         with self.queue.connection.pipeline(transaction=False) as pipeline:
-            pipeline.get(self.last_key(alias))
+            pipeline.get(self.last_key(name))
             if mine:
                 pipeline.lpos(self.queue.key, mine)
             last, *place = pipeline.execute(raise_on_error=False)
@@ -96,25 +131,25 @@ class Bell:
             pipeline.lpos(self.queue.key, last.decode())
             return isinstance(pipeline.execute(raise_on_error=False)[0], int)
 
-    def last_key(self, alias: str) -> str:
-        """Return the one key that keeps the id rung last for ``alias`` in this queue."""
-        return f"django_workflow:doorbell:{self.queue.name}:{alias}"
+    def last_key(self, name: str) -> str:
+        """Return the one key that keeps the id rung last for ``name`` in this queue."""
+        return f"django_workflow:doorbell:{self.queue.name}:{name}"
 
-    def _enqueue(self, alias: str) -> bool:
-        job_id = f"{PREFIX}{uuid4().hex}"
+    def _enqueue(self, name: str, function: str, arguments: tuple[str, str], prefix: str) -> bool:
+        job_id = f"{prefix}{uuid4().hex}"
         with self.queue.connection.pipeline() as pipeline:
             self.queue.enqueue_call(
-                DOORBELL,
-                args=(alias, self.queue.name),
+                function,
+                args=arguments,
                 timeout=-1,
                 result_ttl=RESULT_TTL,
                 failure_ttl=DAY,
                 job_id=job_id,
                 pipeline=pipeline,
             )
-            pipeline.set(self.last_key(alias), job_id, ex=DAY)
+            pipeline.set(self.last_key(name), job_id, ex=DAY)
             pipeline.execute()
-        self.rung[alias] = job_id
+        self.rung[name] = job_id
         return True
 
 

@@ -5,10 +5,13 @@ WorkflowError
 ├── OwnershipError            somebody else owns the workflow
 ├── WorkflowNotFound          no workflow of that name, or none published
 ├── VerbRefused               the verb is not allowed in the run's status
+│   └── NotAllowed            this person may not answer the approval
 ├── RegistrationError         ``@step`` was used in a way that cannot work
 ├── RetryAfter                raised by a handler: try again then, at no cost in attempts
 ├── StepTimeout               a handler ran longer than its step's ``timeout``
 ├── RunTimeout                a run went on longer than its workflow's ``timeout``
+├── WaitTimeout               what a step waited for did not come within its ``timeout``
+├── ChildFailed               the run that ``flow.call`` started did not end well
 ├── LeaseLost                 another worker has taken the step over
 └── PermanentError            raised by a handler, or by the engine: never retried
     ├── ExpressionError       an expression or condition cannot be parsed or evaluated
@@ -20,6 +23,8 @@ WorkflowError
     ├── MaxVisitsExceeded     a loop visited one step too often
     ├── Interrupted           the worker died in a step that must not run twice: outcome unknown
     ├── Poisoned              a step's worker died ``MAX_CRASHES`` times
+    ├── Rejected              a person said no to ``flow.approval``
+    ├── TooDeep               calls of workflows that call workflows, more than 20 deep
     └── Failed                ``flow.fail`` ended the run
 """
 
@@ -61,6 +66,10 @@ class VerbRefused(WorkflowError):
     """The run's status does not allow the verb; the message says why, and what does."""
 
 
+class NotAllowed(VerbRefused):
+    """This person may not answer the approval, or has done so."""
+
+
 class RegistrationError(WorkflowError):
     """A step type is registered in a way that cannot work."""
 
@@ -83,6 +92,14 @@ class StepTimeout(WorkflowError):
 
 class RunTimeout(WorkflowError):
     """The run went on longer than its workflow's ``timeout``."""
+
+
+class WaitTimeout(WorkflowError):
+    """The event, the answers or the called run that a step waited for did not come within its ``timeout``."""
+
+
+class ChildFailed(WorkflowError):
+    """The run that ``flow.call`` started failed or was cancelled; the message has its id and its error."""
 
 
 class LeaseLost(WorkflowError):
@@ -137,6 +154,14 @@ class Interrupted(PermanentError):
 
 class Poisoned(PermanentError):
     """The step's worker died ``MAX_CRASHES`` times while it ran alone."""
+
+
+class Rejected(PermanentError):
+    """A person rejected what ``flow.approval`` asked; the message is that person's note."""
+
+
+class TooDeep(PermanentError):
+    """A workflow called a workflow that called a workflow, more than 20 deep."""
 
 
 class Failed(PermanentError):

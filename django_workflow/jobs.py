@@ -1,6 +1,7 @@
 """The job that a doorbell is: claim what is ready on a queue and drive it forward, for a slice of time.
 
-Its dotted name and its arguments are API between two releases on one queue (ENGINE.md rules 23 to 25).
+And the job that goes on with a bulk action. Their dotted names and arguments are API between two releases on
+one queue (ENGINE.md rules 23 to 25).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from types import FrameType
+from uuid import UUID
 
 from django.db import close_old_connections
 from rq import get_current_job
@@ -24,8 +26,8 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import BaseWorker
 
 from .conf import get_settings
-from .dispatch import PREFIX, Bell, find_bell, ring
-from .engine import execute
+from .dispatch import PREFIX, Bell, find_bell, ring, ring_for_bulk
+from .engine import bulk, execute
 from .engine.leases import allow_kill
 from .engine.tick import has_ready
 
@@ -60,6 +62,22 @@ def work(alias: str, queue: str) -> None:
     except Exception:
         text = "Work on queue %r of database %r broke off; the clock rings for what is left."
         logger.exception(text, queue, alias)
+    finally:
+        close_old_connections()
+
+
+def advance_bulk(alias: str, bulk_id: str) -> None:
+    """Go on with a bulk action of the database ``alias`` for a moment, and then let other jobs go first.
+
+    Returns normally whatever happens: the row says what is left, and the clock rings for it.
+    """
+    close_old_connections()
+    try:
+        if bulk.advance(alias, UUID(bulk_id), seconds=SHORT_SLICE):
+            ring_for_bulk(alias, UUID(bulk_id))
+    except Exception:
+        text = "Bulk action %s of database %r broke off; the clock rings for what is left."
+        logger.exception(text, bulk_id, alias)
     finally:
         close_old_connections()
 

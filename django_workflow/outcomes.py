@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+MAX_EVENT_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,64 @@ class Sleep:
             )
         if not isinstance(self.until, (timedelta, datetime)):
             raise TypeError(f"Sleep takes a timedelta or an aware datetime, not {type(self.until).__name__}.")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForEvent:
+    """Call the handler again when an event of that name comes, or the first of several names.
+
+    The same attempt; ``context.event`` is the event, named ``timeout`` when none came within ``timeout`` (a
+    ``timedelta``). ``shared``: other waits for the event get it as well.
+    """
+
+    name: str | Sequence[str]
+    timeout: timedelta | None = None
+    shared: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        names = self.names
+        if not names or not all(isinstance(name, str) and 0 < len(name) <= MAX_EVENT_NAME for name in names):
+            raise ValueError(
+                f"WaitForEvent({self.name!r:.80}) needs names of 1 to {MAX_EVENT_NAME} characters."
+            )
+        if self.timeout is not None and not isinstance(self.timeout, timedelta):
+            raise TypeError(f"WaitForEvent takes a timedelta as timeout, not {type(self.timeout).__name__}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the events, of which the first to come wakes the step."""
+        return (self.name,) if isinstance(self.name, str) else tuple(self.name)
+
+
+# What only our own step types return.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskApproval:
+    """Wait until people have answered: ``count`` approvals, or one rejection.
+
+    One of ``permission``, ``group`` and ``users`` (primary keys, as text) says who may. The handler is called
+    again with the event ``approved`` or ``rejected``, whose payload is ``flow.approval``'s output.
+    """
+
+    permission: str | None = None
+    group: str | None = None
+    users: Sequence[str] = ()
+    count: int = 1
+    allow_self: bool = False
+    form: Mapping[str, Any] | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallWorkflow:
+    """Start a run of ``workflow``; with ``wait`` the handler is called again with the event ``child``.
+
+    Its payload is ``{"run": id, "status": …, "output": …, "error": …, "error_type": …}``. Without ``wait``
+    the step is done, and its output is the id.
+    """
+
+    workflow: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    wait: bool = True
+    key: str | None = None

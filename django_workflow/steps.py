@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-from .context import StepContext
-from .exceptions import Failed, ParamsError
+from .approval_mail import send_questions
+from .asking import make_question
+from .context import Event, StepContext
+from .exceptions import ChildFailed, Failed, ParamsError, Rejected
+from .links import ApprovalLink
 from .mail import Letter, build_message
-from .outcomes import End, Goto, Sleep
+from .models import StepRun
+from .outcomes import CallWorkflow, End, Goto, Sleep, WaitForEvent
 from .params import Condition, StepName
 from .registry import step
+from .status import RunStatus
 
 
 @step("flow.set", idempotent=True, label="Set state")
@@ -51,7 +57,7 @@ def end(output: Annotated[Any, "The run's output."] = None) -> End:
 
 
 @step("flow.fail", idempotent=True, label="Fail")
-def fail(message: Annotated[str, "Why."] = "the workflow ended in flow.fail") -> None:
+def fail(message: Annotated[str, "Why."] = "the workflow ended in flow.fail") -> NoReturn:
     """End the run as failed."""
     raise Failed(message)
 
@@ -68,6 +74,79 @@ def sleep(
     if context.event is not None:
         return None
     return Sleep(for_ if for_ is not None else until)  # type: ignore[arg-type]
+
+
+@step("flow.approval", label="Approval")
+def ask_approval(
+    context: StepContext,
+    permission: Annotated[str | None, "Who has it may answer, such as shop.approve_order."] = None,
+    group: Annotated[str | None, "Who is in the group of this name may answer."] = None,
+    users: Annotated[Any, "Who may answer: one or a list of users, usernames or keys."] = None,
+    count: Annotated[int, "How many have to approve."] = 1,
+    allow_self: Annotated[bool, "Whether who triggered the run may answer."] = False,
+    form: Annotated[dict[str, Any] | None, "What an approval says beside yes, declared as input is."] = None,
+    message: Annotated[str, "What is asked."] = "",
+    notify: Annotated[bool | list[str] | str, "A mail to all who may answer, or to these addresses."] = False,
+) -> Any:
+    """Wait until people have approved; a rejection fails the step with Rejected."""
+    if context.event is not None:
+        return _answered(context.event)
+    # The database of the run, as its state knows it.
+    using = context.state._using
+    run = StepRun.objects.using(using).select_related("run").get(pk=context.step_run_id).run
+    asker = None if run.triggered_by_id is None else str(run.triggered_by_id)
+    question = make_question(
+        permission=permission,
+        group=group,
+        users=users,
+        count=count,
+        allow_self=allow_self,
+        form=form,
+        message=message,
+        asker=asker,
+    )
+    if notify:
+        link = ApprovalLink(using=using, step_run_id=context.step_run_id)
+        send_questions(question, context, notify=notify, link=link, asker=asker)
+    return question
+
+
+def _answered(event: Event) -> Any:
+    if event.name == "approved":
+        return event.payload
+    raise Rejected(event.payload["note"] or f"rejected by {', '.join(event.payload['by'])}")
+
+
+@step("flow.wait", idempotent=True, label="Wait for an event")
+def wait(
+    context: StepContext,
+    event: Annotated[str | list[str], "Its name, or a list of names: the first to come wins."],
+    shared: Annotated[bool, "Other steps that wait for the event get it as well."] = False,
+) -> WaitForEvent | dict[str, Any]:
+    """Wait for an event from outside, or for the first of several; it costs nothing."""
+    if context.event is not None:
+        return {"event": context.event.name, "payload": context.event.payload}
+    try:
+        return WaitForEvent(event, shared=shared)
+    except ValueError as error:
+        raise ParamsError("flow.wait", {"event": [str(error)]}) from error
+
+
+@step("flow.call", idempotent=True, label="Call a workflow")
+def call(
+    context: StepContext,
+    workflow: Annotated[str, "Its name."],
+    input: Annotated[dict[str, Any] | None, "What its run starts with."] = None,
+    wait: Annotated[bool, "Off: go on at once; the output is the run's id."] = True,
+    key: Annotated[str | None, "One run per workflow and key: a second call finds the first run."] = None,
+) -> Any:
+    """Run another workflow, and give its output."""
+    if context.event is None:
+        return CallWorkflow(workflow=workflow, input=input or {}, wait=wait, key=key)
+    child = context.event.payload
+    if child["status"] == RunStatus.DONE:
+        return child["output"]
+    raise ChildFailed(f"run {child['run']} of {workflow} {_tell_end(child)}")
 
 
 @step("mail.send", label="Send a mail")
@@ -102,6 +181,13 @@ def send_mail(
     message = build_message(letter, context)
     sent = message.send()
     return {"sent": sent, "to": list(message.to), "message_id": message.extra_headers.get("Message-ID")}
+
+
+def _tell_end(child: Mapping[str, Any]) -> str:
+    if child["status"] is None:
+        return "is not there any more"
+    how = "was cancelled" if child["status"] == RunStatus.CANCELLED else "failed"
+    return ": ".join(filter(None, (how, child["error_type"], child["error"])))
 
 
 def _listed(addresses: str | list[str] | None) -> tuple[str, ...]:

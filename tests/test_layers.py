@@ -16,17 +16,18 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 FLOORS = (
     ("exceptions", "durations", "status", "storable", "outcomes", "signals"),
     ("conf", "retry", "line"),
-    ("references",),
+    ("references", "links"),
     ("codec", "telemetry"),
     ("params", "context"),
-    ("registry", "mail"),
-    ("definition", "steps"),
+    ("registry", "mail", "asking"),
+    ("definition", "approval_mail"),
     ("models",),
-    ("dispatch", "queues"),
+    ("dispatch", "queues", "steps"),
     ("engine",),
-    ("api",),
+    ("api", "approval_form"),
     ("jobs", "worker", "checks", "views"),
     ("apps", "urls", "admin", "management", "migrations", "templatetags", "test"),
+    ("pytest_plugin",),
 )
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 

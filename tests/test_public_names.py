@@ -28,9 +28,16 @@ SIGNATURES = {
     "max_visits=None, using=None",
     "trigger": "workflow, input=None, *, key=None, subject=None, user=None, using=None",
     "trigger_many": "workflow, inputs, *, keys=None, user=None, using=None",
+    "dry_run": "workflow, input=None, *, outputs=None, like=None, using=None",
     # A run's id or key alone does not say which database it lives on, hence `using`.
     "cancel_run": "run, *, by=None, note='', using=None",
+    "approve": "run, step, *, by, data=None, note='', using=None",
+    "reject": "run, step, *, by, data=None, note='', using=None",
     "retry_run": "run, *, by=None, note='', using=None",
+    "pause_run": "run, *, by=None, note='', using=None",
+    "resume_run": "run, *, by=None, note='', using=None",
+    "restart_run": "run, *, from_step=None, input=None, newest=False, by=None, note='', using=None",
+    "skip_step": "run, step, output=None, *, by=None, note='', using=None",
 }
 
 

@@ -107,6 +107,7 @@ class StepRunInline(StepRunTexts, NeverDeletedMixin, StepRunTabularInline):
     """The step runs of a run, a line each; the page behind ``View`` has all of one."""
 
     model = StepRun
+    fk_name = "run"
     formset = LatestFormSet
     extra = 0
     show_change_link = True

@@ -74,7 +74,7 @@ def check_error_targets(outline: Outline) -> Iterator[Problem]:
 def check_ends(outline: Outline) -> Iterator[Problem]:
     """Yield a warning for each step that ends the run while others may still run."""
     for name, step in outline.graph.steps.items():
-        is_end = outline.type_of(step).name == "flow.end"
+        is_end = outline.type_of(step).always_ends
         if not (is_end or step.next == END) or name not in outline.reached:
             continue
         beside = [other for other in outline.graph.steps if other in _beside(outline, name, set())]

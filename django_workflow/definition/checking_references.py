@@ -11,15 +11,17 @@ from .checking_steps import suggest
 from .conditions import parse_condition
 from .expressions import parse_expression, parse_template
 from .outline import Outline
-from .spec import Problem, StepSpec
+from .spec import Problem, StepSpec, UndoSpec
 
 RUN_NAMES = ("id", "key", "workflow")
+
+_UNDO = "undo."
 
 Path = tuple[str, ...]
 
 
 def check_references(outline: Outline) -> Iterator[Problem]:
-    """Yield what is wrong in ``if``, ``for_each`` and ``with`` of every step."""
+    """Yield what is wrong in ``if``, ``for_each`` and ``with`` of every step, and in its ``undo``."""
     for step in outline.spec.steps:
         yield from _StepReferences(outline, step).check()
 
@@ -32,9 +34,9 @@ class _StepReferences:
         self.step = step
 
     def check(self) -> Iterator[Problem]:
-        for field, value in self._sources():
+        for field, value, is_condition in self._sources():
             try:
-                references = self._parse(field, value)
+                references = _parse(value, is_condition, is_whole=field == "for_each")
             except ExpressionError as error:
                 yield Problem(str(error), self.step.name, field)
                 continue
@@ -43,23 +45,21 @@ class _StepReferences:
                 if problem:
                     yield Problem(problem, self.step.name, field)
 
-    def _sources(self) -> Iterator[tuple[str, Any]]:
+    def _sources(self) -> Iterator[tuple[str, Any, bool]]:
+        # Each expression with its field, and whether it is a condition.
         if self.step.condition is not None:
-            yield "if", self.step.condition
+            yield "if", self.step.condition, True
         if self.step.for_each is not None:
-            yield "for_each", self.step.for_each
-        for name, value in self.step.params.items():
-            yield f"with.{name}", value
+            yield "for_each", self.step.for_each, False
+        yield from self._params(self.step, "")
+        if self.step.undo is not None:
+            yield from self._params(self.step.undo, _UNDO)
 
-    def _parse(self, field: str, value: Any) -> frozenset[Path]:
-        if field == "if" or (isinstance(value, str) and field in self._conditions):
-            return parse_condition(value).references
-        return parse_expression(value).references if field == "for_each" else parse_template(value).references
-
-    @cached_property
-    def _conditions(self) -> frozenset[str]:
-        params = self.outline.type_of(self.step).params or ()
-        return frozenset(f"with.{param.name}" for param in params if param.marker == "condition")
+    def _params(self, used: StepSpec | UndoSpec, within: str) -> Iterator[tuple[str, Any, bool]]:
+        declared = self.outline.type_of(used).params or ()
+        conditions = {param.name for param in declared if param.marker == "condition"}
+        for name, value in used.params.items():
+            yield f"{within}with.{name}", value, name in conditions and isinstance(value, str)
 
     @cached_property
     def _earlier(self) -> frozenset[str]:
@@ -68,16 +68,16 @@ class _StepReferences:
     def _judge(self, field: str, path: Path) -> str:
         root = path[0]
         if root in ("steps", "errors"):
-            return self._judge_step(path)
+            return self._judge_step(path, is_undo=field.startswith(_UNDO))
         if root == "run" and (len(path) == 1 or path[1] not in RUN_NAMES):
             return f"{'.'.join(path)}: of the run there are {', '.join(f'run.{name}' for name in RUN_NAMES)}"
         if root in ("item", "index") and self.step.for_each is None:
             return f"{root} is known only in a step with for_each"
-        if root in ("item", "index") and not field.startswith("with."):
+        if root in ("item", "index") and field in ("if", "for_each"):
             return f"{root} is known only in with: {field} is asked once, before the items are known"
         return ""
 
-    def _judge_step(self, path: Path) -> str:
+    def _judge_step(self, path: Path, *, is_undo: bool) -> str:
         if len(path) == 1:
             example = next(iter(self.outline.graph.steps))
             return f"{path[0]} alone is no value; name a step, as in {path[0]}.{example}"
@@ -85,8 +85,15 @@ class _StepReferences:
         text = f"{path[0]}.{name}"
         if name not in self.outline.graph.steps:
             return f"{text}: no step is called {name!r}{suggest(name, self.outline.graph.steps)}"
-        if name in self._earlier:
+        # An undo runs when all that is to run has run, its own step and those below it included.
+        if is_undo or name in self._earlier:
             return ""
         if name == self.step.name:
             return f"{text}: a step knows its own earlier visits only where something jumps back to it"
         return f"{text}: {name} does not run before this step, nor does it jump here; name it in needs"
+
+
+def _parse(value: Any, is_condition: bool, *, is_whole: bool) -> frozenset[Path]:
+    if is_condition:
+        return parse_condition(value).references
+    return parse_expression(value).references if is_whole else parse_template(value).references

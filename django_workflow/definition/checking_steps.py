@@ -9,9 +9,10 @@ from datetime import timedelta
 from difflib import get_close_matches
 
 from ..durations import parse_duration
-from .expressions import is_expression
-from .outline import END, LATER, Outline
-from .spec import JUMP, RESERVED_NAMES, RESERVED_STATE, Problem, StepSpec
+from .checking_types import check_type
+from .checking_undo import check_undo
+from .outline import END, Outline
+from .spec import JUMP, RESERVED_NAMES, Problem, StepSpec
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
@@ -25,12 +26,13 @@ def check_steps(outline: Outline) -> Iterator[Problem]:
         if counts[step.name] > 1 and step.name in seen:
             yield Problem("another step has this name; names are unique in a workflow", step.name, "name")
         seen.add(step.name)
-        yield from _check_type(outline, step)
+        yield from check_type(outline, step, step.name)
         yield from _check_needs(outline, step)
         yield from _check_jumps(outline, step)
         yield from _check_fields(step)
         yield from _check_retry(step)
         yield from _check_timeout(outline, step)
+        yield from check_undo(outline, step)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -51,20 +53,6 @@ def _check_name(step: StepSpec) -> Iterator[Problem]:
     elif not _NAME.fullmatch(step.name):
         text = "is no step name: lower-case letters, digits and underscores, a letter first, at most 64"
         yield Problem(f"{step.name!r:.80} {text}", step.name, "name")
-
-
-def _check_type(outline: Outline, step: StepSpec) -> Iterator[Problem]:
-    type = outline.type_of(step)
-    if type.trouble:
-        yield Problem(type.trouble, step.name, "type")
-    if type.params is not None:
-        for name, texts in type.params.check(step.params, is_expression=is_expression).items():
-            yield from (Problem(text, step.name, f"with.{name}") for text in texts)
-    if type.name == "flow.set":
-        for key in step.params:
-            if key in RESERVED_STATE:
-                text = f"{key!r} is a word of the expressions and no key of the state; take another name"
-                yield Problem(text, step.name, f"with.{key}")
 
 
 def _check_needs(outline: Outline, step: StepSpec) -> Iterator[Problem]:
@@ -96,8 +84,6 @@ def _no_step(outline: Outline, name: str, also: str = "") -> str:
 
 
 def _check_fields(step: StepSpec) -> Iterator[Problem]:
-    if step.undo is not None:
-        yield Problem(f"{LATER}; take it out for now", step.name, "undo")
     if step.max_parallel is not None and step.for_each is None:
         text = "only a step with for_each runs several times at once; add for_each or take this out"
         yield Problem(text, step.name, "max_parallel")

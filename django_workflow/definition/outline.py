@@ -12,12 +12,10 @@ from ..params import Kind, Params
 from ..params.containers import DictOf, ListOf, OneOf
 from ..registry import Handler, suggest_type
 from .graph import Graph
-from .spec import JUMP, StepSpec, WorkflowSpec
+from .returns import ANYTHING, Arms, always_ends, always_leaves, may_leave, read_returns
+from .spec import JUMP, StepSpec, UndoSpec, WorkflowSpec
 
 END = "end"
-LATER = "comes with a later release"
-LATER_TYPES = frozenset({"flow.wait", "flow.approval", "flow.call"})
-ENDING_TYPES = frozenset({"flow.end", "flow.fail"})
 
 GetHandler = Callable[[str], Handler | None]
 
@@ -33,6 +31,7 @@ class StepType:
     handler: Handler | None = None
     params: Params | None = None
     trouble: str = ""
+    returns: Arms = ANYTHING
 
     @property
     def name(self) -> str:
@@ -43,6 +42,21 @@ class StepType:
     def may_jump_by_itself(self) -> bool:
         """Whether the handler's own code could return a ``Goto``; ours do so by their params only."""
         return self.handler is not None and self.handler.function.__module__.partition(".")[0] != _OWN_PACKAGE
+
+    @property
+    def always_leaves(self) -> bool:
+        """Whether the handler says that it never goes on: it jumps, ends the run or fails."""
+        return always_leaves(self.returns)
+
+    @property
+    def always_ends(self) -> bool:
+        """Whether the handler says that it always ends the run as done."""
+        return always_ends(self.returns)
+
+    @property
+    def may_leave_by_itself(self) -> bool:
+        """Whether the handler's code may jump or end the run, as far as it does not say otherwise."""
+        return may_leave(self.returns) or (self.may_jump_by_itself and self.returns >= ANYTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +73,11 @@ class Outline:
     def __init__(self, spec: WorkflowSpec, get_handler: GetHandler) -> None:
         self.spec = spec
         self.graph = Graph(spec.steps)
-        self._types = {type: read_type(type, get_handler) for type in {step.type for step in spec.steps}}
+        used: list[StepSpec | UndoSpec] = [*spec.steps, *(step.undo for step in spec.steps if step.undo)]
+        self._types = {type: read_type(type, get_handler) for type in {each.type for each in used}}
 
-    def type_of(self, step: StepSpec) -> StepType:
-        """Return the type of ``step``."""
+    def type_of(self, step: StepSpec | UndoSpec) -> StepType:
+        """Return the type of a step, or of what undoes one."""
         return self._types[step.type]
 
     def jumps(self, step: StepSpec) -> Iterator[Jump]:
@@ -72,7 +87,7 @@ class Outline:
         yield from (Jump("on_error", target) for target in step.error_targets)
         yield from (jump for jump in self.named_in_params(step) if "{{" not in jump.target)
 
-    def named_in_params(self, step: StepSpec) -> Iterator[Jump]:
+    def named_in_params(self, step: StepSpec | UndoSpec) -> Iterator[Jump]:
         """Yield the values of the params annotated ``StepName``, expressions included."""
         for param in self.type_of(step).params or ():
             if param.name in step.params:
@@ -124,9 +139,9 @@ class Outline:
             return False
         if step.next is not None:
             return True
-        type = self.type_of(step).name
-        given = [step.params.get(param) for param in _DECIDING.get(type, ())]
-        return step.for_each is None and (type in ENDING_TYPES or (bool(given) and None not in given))
+        type = self.type_of(step)
+        given = [step.params.get(param) for param in _DECIDING.get(type.name, ())]
+        return step.for_each is None and (type.always_leaves or (bool(given) and None not in given))
 
     def going_on(self, name: str) -> tuple[str, ...]:
         """Return what starts after the step by ``needs``: nothing where it always leaves."""
@@ -158,11 +173,9 @@ def read_type(type: str, get_handler: GetHandler) -> StepType:
     """Return what is known of the step type ``type``, or what to say about it."""
     handler = get_handler(type)
     if handler is None:
-        if not type:
-            return StepType(trouble="a type is needed, such as mail.send")
-        return StepType(trouble=f"{type} {LATER}" if type in LATER_TYPES else suggest_type(type))
+        return StepType(trouble=suggest_type(type) if type else "a type is needed, such as mail.send")
     try:
-        return StepType(handler=handler, params=handler.params)
+        return StepType(handler=handler, params=handler.params, returns=read_returns(handler.function))
     except RegistrationError as error:
         return StepType(handler=handler, trouble=str(error))
 

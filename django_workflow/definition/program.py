@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .conditions import Condition, parse_condition
 from .expressions import Expression, Template, parse_expression, parse_template
 from .graph import Graph
-from .spec import StepSpec, WorkflowSpec
+from .spec import CALL, StepSpec, WorkflowSpec
+
+# Behind the name of a step: the step run that undoes it. No step can have such a name.
+UNDO = ":undo"
 
 Part = Template | Condition
 
@@ -29,7 +33,14 @@ class Program:
     def __init__(self, spec: WorkflowSpec) -> None:
         self.spec = spec
         self.graph = Graph(spec.steps)
+        # The steps by the name that step runs have, those that undo others included.
+        self.steps = {**self.graph.steps, **{step.name: step for step in _undo_steps(spec)}}
         self._parts: dict[tuple[str, frozenset[str]], Parts] = {}
+
+    @cached_property
+    def has_calls(self) -> bool:
+        """Whether a step, or what undoes one, calls another workflow."""
+        return any(step.type == CALL for step in self.steps.values())
 
     def parts(self, name: str, condition_params: Collection[str]) -> Parts:
         """Return the parsed step ``name``; ``condition_params`` names the params that hold conditions.
@@ -38,8 +49,15 @@ class Program:
         """
         key = (name, frozenset(condition_params))
         if key not in self._parts:
-            self._parts[key] = _parse(self.graph.steps[name], key[1])
+            self._parts[key] = _parse(self.steps[name], key[1])
         return self._parts[key]
+
+
+def _undo_steps(spec: WorkflowSpec) -> Iterator[StepSpec]:
+    for step in spec.steps:
+        if step.undo is not None:
+            name = f"{step.name}{UNDO}"
+            yield StepSpec(name=name, type=step.undo.type, params=step.undo.params, queue=step.queue)
 
 
 def _parse(step: StepSpec, condition_params: frozenset[str]) -> Parts:

@@ -209,12 +209,10 @@ def _on_error(value: Any) -> Any:
 
 
 def _undo(value: Any) -> UndoSpec:
-    is_fit = (
-        isinstance(value, Mapping) and set(value) <= {"type", "with"} and isinstance(value.get("type"), str)
-    )
-    if not is_fit:
-        raise ValueError("a mapping with type and with is needed")
-    return UndoSpec(type=value["type"], params=_mapping(value.get("with") or {}))
+    if not isinstance(value, Mapping) or "type" not in value or not set(value) <= {"type", "with"}:
+        raise ValueError(f"a mapping with type and with is needed, not {value!r:.60}")
+    params = value.get("with")
+    return UndoSpec(type=_text(value["type"]), params=_mapping({} if params is None else params))
 
 
 def _on_failure(value: Any) -> Any:

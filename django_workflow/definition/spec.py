@@ -14,6 +14,7 @@ MAX_STEPS = 1000
 MAX_ITEMS = 10_000
 
 JUMP = "jump"
+CALL = "flow.call"
 RESERVED_NAMES = frozenset({"end", "fail", "continue", JUMP})
 RESERVED_STATE = frozenset({"steps", "errors", "run", "item", "index", "error"})
 

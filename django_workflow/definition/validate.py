@@ -10,7 +10,8 @@ from ..params import declared_params
 from .checking_paths import check_cycles, check_ends, check_error_targets, check_reached
 from .checking_references import check_references
 from .checking_steps import check_steps
-from .outline import LATER, GetHandler, Outline
+from .checking_undo import check_on_failure
+from .outline import GetHandler, Outline
 from .reading import NO_SLUG, SLUG, read_definition
 from .spec import MAX_STEPS, RESERVED_STATE, Problem, WorkflowSpec
 
@@ -55,8 +56,7 @@ def _check_workflow(spec: WorkflowSpec) -> Iterator[Problem]:
     if len(spec.steps) > MAX_STEPS:
         text = f"{len(spec.steps):,} steps are more than {MAX_STEPS:,}; for_each repeats one step over a list"
         yield Problem(text, field="steps")
-    if spec.on_failure is not None:
-        yield Problem(f"{LATER}; take it out for now", field="on_failure")
+    yield from check_on_failure(spec)
     yield from _check_input(spec)
 
 

@@ -16,7 +16,8 @@ from .claim import Claim, lock_claim, put
 from .gate import StaleClaim, pass_gate, watching
 from .moves import Erred
 from .outage import NotRecorded, is_lost
-from .record import Keep, Recording, conclude, work_out, write
+from .record import conclude, write
+from .recording import Keep, Recording, work_out
 from .report import Report, report_error
 from .safely import record_safely, repeat
 from .turns import writing

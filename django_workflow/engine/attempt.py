@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import time
 from asyncio import CancelledError
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
 
 from ..codec import check_size, decode, encode, load
 from ..conf import get_settings
-from ..context import Event, State, StateChanges, StepContext
+from ..context import State, StateChanges, StepContext
 from ..definition.expressions import Expression, Template
 from ..definition.program import Part
 from ..definition.spec import MAX_ITEMS, RESERVED_STATE
-from ..durations import LONGEST
-from ..exceptions import ExpressionError, LeaseLost, NotStorable, OutcomeError, StepTimeout
+from ..exceptions import ExpressionError, LeaseLost, NotStorable, StepTimeout
 from ..models import StepRun
-from ..outcomes import End, Goto, Sleep
 from ..registry import Handler
 from .call import call_handler, commit_start, time_limit
 from .claim import Claim
 from .deadline import DeadlinePassed, deadline
-from .moves import Finished, Passed, Result, Slept, Spread
-from .now import database_now
+from .event_context import event_for
+from .meaning import interpret
+from .moves import Finished, Passed, Spread
 from .outage import NotRecorded, is_lost, is_passing, note_loss
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
@@ -41,6 +39,8 @@ class Attempt:
     handler: Handler
     scope: Scope
     outputs: Outputs
+    # The step run that this one undoes.
+    undone: StepRun | None = None
     params: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     context: StepContext | None = None
@@ -52,11 +52,8 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     Raises ``LeaseLost``, ``NotRecorded`` when the run's connection was lost meanwhile, the deadlock of an
     atomic handler, and what no handler may catch.
     """
-    outputs = Outputs(claim.run, claim.program.graph.steps, claim.using, claim.known)
-    errors = Errors(claim.run, claim.program.graph.steps, claim.using)
-    scope = Scope(claim.run, claim.step_run, outputs, errors, claim.using)
-    going = Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs)
     connection = connections[claim.using].connection
+    going = _begin(claim, handler)
     try:
         with deadline(_limit_of_expressions(going)):
             report = _before_call(going)
@@ -76,6 +73,17 @@ def attempt(claim: Claim, handler: Handler) -> Report:
         return report_error(_timed_out(going), going.params, going.context)
     except (Exception, CancelledError) as error:
         return report_error(error, going.params, going.context)
+
+
+def _begin(claim: Claim, handler: Handler) -> Attempt:
+    steps, row, undone, known = claim.program.graph.steps, claim.step_run, None, claim.known
+    if row.undoes_id is not None:
+        undone = StepRun.objects.using(claim.using).get(pk=row.undoes_id)
+        known = {**known, undone.step: undone.output}
+    outputs = Outputs(claim.run, steps, claim.using, known)
+    errors = Errors(claim.run, steps, claim.using)
+    scope = Scope(claim.run, row, outputs, errors, claim.using, undone=undone)
+    return Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs, undone=undone)
 
 
 def _limit_of_expressions(going: Attempt) -> timedelta | None:
@@ -157,16 +165,18 @@ def _call(going: Attempt) -> Report:
     claim.lease.begin(None if limit is None else limit.total_seconds())
     began = time.monotonic()
     try:
-        outcome = call_handler(going.handler, arguments, limit)
+        outcome = call_handler(going.handler, arguments, limit, context)
     finally:
         claim.lease.end()
         note_call(going.handler, time.monotonic() - began)
-    output, result = _interpret(claim, outcome)
-    encoded = encode(output, "output", using=claim.using)
+    meaning = interpret(claim, outcome)
+    encoded = encode(meaning.output, "output", using=claim.using)
     check_size(encoded, "output", get_settings().MAX_BYTES)
     return Report(
-        result=result,
+        result=meaning.result,
         output=encoded,
+        awaits=meaning.awaits,
+        call=meaning.call,
         changes=_checked_changes(context, claim),
         params=going.params,
         lines=context.lines,
@@ -176,46 +186,23 @@ def _call(going: Attempt) -> Report:
 
 def _make_context(going: Attempt) -> StepContext:
     claim, row = going.claim, going.claim.step_run
+    about = row if going.undone is None else going.undone
     return StepContext(
         run_id=claim.run.pk,
+        step_run_id=row.pk,
         workflow=claim.run.workflow.name,
         step=row.step,
         visit=row.visit,
         attempt=row.attempt,
-        item=load(decode(row.item, using=claim.using)) if row.index >= 0 else None,
+        item=load(decode(about.item, using=claim.using)) if row.index >= 0 else None,
         index=row.index if row.index >= 0 else None,
         state=State(claim.run.state, claim.using),
         steps=LoadedOutputs(going.outputs),
-        event=None if row.event is None else _event(row.event, claim.using),
+        event=event_for(row, claim.using),
         idempotency_key=f"{claim.run.pk}:{row.step}:{row.visit}:{row.index}",
         is_cancelled=claim.lease.is_cancelled,
         beat=claim.lease.demand,
     )
-
-
-def _event(stored: Mapping[str, Any], using: str) -> Event:
-    payload = load(decode(stored["payload"], using=using))
-    return Event(name=stored["name"], payload=payload, at=datetime.fromisoformat(stored["at"]))
-
-
-def _interpret(claim: Claim, outcome: Any) -> tuple[Any, Result]:
-    match outcome:
-        case Goto():
-            if claim.step_run.index >= 0:
-                raise OutcomeError(
-                    "Goto from an item of for_each: only the step as a whole may jump, by next or on_error."
-                )
-            if outcome.step not in claim.program.graph.steps:
-                known = ", ".join(claim.program.graph.steps)
-                raise OutcomeError(f"Goto({outcome.step!r}): no step of that name; known are {known:.1000}.")
-            return outcome.output, Finished(goto=outcome.step)
-        case End():
-            return outcome.output, Finished(ends=True)
-        case Sleep(until=timedelta() as duration):
-            return None, Slept(database_now(claim.using) + min(duration, LONGEST))
-        case Sleep(until=datetime() as moment):
-            return None, Slept(min(moment, database_now(claim.using) + LONGEST))
-    return outcome, Finished()
 
 
 def _checked_changes(context: StepContext, claim: Claim) -> StateChanges:

@@ -30,6 +30,7 @@ from .rows import handler_of, run_state
 from .sharing import may_share
 from .statements import take
 from .telling import tell_started
+from .waits import AWAITED, TIMEOUT, TIMER, event_of
 from .who import worker_name
 
 # The most step runs of one claim.
@@ -75,7 +76,7 @@ class Claim:
     @property
     def spec(self) -> StepSpec:
         """The step's part of the definition."""
-        return self.program.graph.steps[self.step_run.step]
+        return self.program.steps[self.step_run.step]
 
     @property
     def number(self) -> int:
@@ -164,7 +165,7 @@ def _choose(rows: Sequence[StepRun], using: str) -> list[StepRun]:
 
 
 def _is_readable(row: StepRun, using: str) -> bool:
-    return row.step in _program_of(row, using).graph.steps
+    return row.step in _program_of(row, using).steps
 
 
 def _may_share(row: StepRun, using: str) -> bool:
@@ -223,7 +224,9 @@ def _row_values(program: Program, row: StepRun, now: datetime, *, token: UUID, s
     values = lease_values(program, row, now, token=token, solo=solo)
     was_asleep = row.status == StepStatus.WAITING and row.waiting_for == WaitingFor.TIMER
     if was_asleep and row.started_at is not None:
-        values["event"] = {"name": "timer", "payload": None, "at": now.isoformat()}
+        values["event"] = event_of(TIMER, now)
+    elif row.status == StepStatus.WAITING and row.waiting_for in AWAITED:
+        values["event"] = event_of(TIMEOUT, now)
     return values
 
 

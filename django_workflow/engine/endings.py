@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from ..definition.graph import Graph
 from ..models import StepRun, StepRunQuerySet
 from ..status import StepStatus
@@ -42,10 +44,12 @@ def retire_steps(using: str, run_id: UUID, names: Collection[str], now: datetime
 def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: bool) -> bool:
     """Return whether any step run of the run is live, beside those in ``but``.
 
-    Only running ones while it is ending.
+    Only running ones, and its undo, while it is ending.
     """
     rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but))
-    return (rows.filter(status=StepStatus.RUNNING) if running_only else rows.live()).exists()
+    if running_only:
+        rows = rows.filter(Q(status=StepStatus.RUNNING) | Q(undoes__isnull=False))
+    return rows.live().exists()
 
 
 def others_move(using: str, run_id: UUID, but: Iterable[UUID]) -> bool:

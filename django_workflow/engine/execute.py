@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,9 +12,10 @@ from django.db import InterfaceError, OperationalError
 
 from ..models import Run
 from .claim import BATCH, Claim, claim_due
+from .driving import Waiting, join, loop
 from .leases import hold, release
 from .outage import NotRecorded, close, return_claims, return_token
-from .record import Keep, always
+from .recording import Keep, always
 from .rounds import execute_round, next_round
 from .sharing import is_slow
 
@@ -26,24 +24,14 @@ logger = logging.getLogger("django_workflow")
 AT_ONCE = timedelta(0)
 
 
-class _Driving(threading.local):
-    """The runs that this thread has yet to drive; None when no loop of it is going on."""
-
-    runs: deque[tuple[str, UUID]] | None = None
-
-
-_driving = _Driving()
-
-
 def drive(using: str, run_id: UUID) -> bool:
     """Drive a run inline until nothing of it is due.
 
     Called by a handler, it joins the loop that goes on after the step; then it returns False.
     """
-    if _driving.runs is not None:
-        _driving.runs.append((using, run_id))
+    if join(using, run_id):
         return False
-    with _loop() as waiting:
+    with loop() as waiting:
         waiting.append((using, run_id))
         _drain(waiting, always)
     return True
@@ -69,7 +57,7 @@ def work(
         return not is_stopping() and (until is None or time.monotonic() < until)
 
     count = 0
-    with _loop() as waiting:
+    with loop() as waiting:
         while keep() and (claims := _claim(using, queue, patience)):
             count += len(claims)
             follow(claims, keep=keep, patience=patience)
@@ -88,16 +76,7 @@ def _claim(using: str, queue: str | None, patience: timedelta) -> list[Claim]:
         return claim_due(using, queue=queue, most=BATCH)
 
 
-@contextmanager
-def _loop() -> Iterator[deque[tuple[str, UUID]]]:
-    earlier, _driving.runs = _driving.runs, deque()
-    try:
-        yield _driving.runs
-    finally:
-        _driving.runs = earlier
-
-
-def _drain(waiting: deque[tuple[str, UUID]], keep: Keep) -> None:
+def _drain(waiting: Waiting, keep: Keep) -> None:
     while waiting and keep():
         using, run_id = waiting.popleft()
         while keep() and (claims := claim_due(using, run_id=run_id)):

@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from ..models import Run, StepRun
 from ..status import RunStatus, StepStatus
 from .endings import others_live
+from .finish import finish
 from .gate import StaleClaim, lock_run
 from .now import database_now
 from .programs import get_program
@@ -45,7 +46,7 @@ def give_back(
             # What may have taken effect, and must not twice, is left to its expiry.
             if row is None or not may_run_again(run, row, using):
                 raise StaleClaim
-            if run.ending:
+            if run.ending and row.undoes_id is None:
                 close_unfinished(run, row, database_now(using), using)
                 return False
             values = ready_values(run, row.created_at)
@@ -100,10 +101,10 @@ def close_unfinished(run: Run, row: StepRun, now: datetime, using: str) -> None:
     StepRun.objects.using(using).filter(pk=row.pk).update(**values)
     for name, value in values.items():
         setattr(row, name, value)
-    if not others_live(using, run.pk, [row.pk], running_only=True):
-        run.status, run.finished_at = RunStatus(run.ending), now
-        run.save(using=using, update_fields=["status", "finished_at"])
-    tell_recorded(using, run, [row])
+    if others_live(using, run.pk, [row.pk], running_only=True):
+        tell_recorded(using, run, [row])
+    else:
+        finish(run, RunStatus(run.ending), now, using, [row])
 
 
 def may_run_again(run: Run, row: StepRun, using: str) -> bool:

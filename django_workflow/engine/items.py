@@ -33,7 +33,7 @@ class ItemEnd:
 
 def is_item_end(claim: Claim, report: Report) -> bool:
     """Return whether ``report`` ends an item of a run that is not ending: it is done, or failed for good."""
-    if claim.step_run.index < 0 or claim.run.ending:
+    if claim.step_run.index < 0 or claim.run.ending or claim.step_run.undoes_id is not None:
         return False
     retry = () if claim.handler is None else claim.handler.retry
     is_final = isinstance(report.result, (Finished, Passed, Erred))

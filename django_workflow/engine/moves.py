@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from ..status import FINAL_STEP, RunStatus, StepStatus
+from ..status import FINAL_STEP, RunStatus, StepStatus, WaitingFor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ class StepState:
     postponed: int = 0
     began: int = 0
     started: bool = False
+    # The step run undoes another.
+    is_undo: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -83,6 +86,14 @@ class Slept:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaits:
+    """The step waits for something from outside: an event, answers or a called run, up to ``until``."""
+
+    waiting_for: WaitingFor
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """No handler of that type in this process: another worker may know it."""
@@ -108,7 +119,7 @@ class Erred:
     action: str | None = None
 
 
-Result = Finished | Passed | Slept | Unknown | Spread | Erred
+Result = Finished | Passed | Slept | Awaits | Unknown | Spread | Erred
 
 # What plan answers.
 
@@ -141,6 +152,8 @@ class NewRow:
     attempt: int = 1
     counted_from: int = 1
     began: int = 0
+    # The step run that this one undoes.
+    undoes: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,4 +187,4 @@ class Plan:
     def settles(self) -> bool:
         """Whether this recording leaves nothing of its own that is live."""
         live = [new for new in self.create if new.status not in FINAL_STEP]
-        return self.row.status in FINAL_STEP and (self.ending is not None or not live)
+        return self.row.status in FINAL_STEP and not live

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import connections
@@ -19,14 +21,17 @@ _SQL = {
     "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
 }
 _read: dict[str, tuple[datetime, float]] = {}
+_held_at: datetime | None = None
 
 
 def database_now(using: str) -> datetime:
     """Return the time of the database behind ``using``, aware; it is read again every 20 seconds.
 
     Leases and due times of many machines are compared with each other, so that none of their own clocks may
-    count.
+    count. In a test that holds the clock it stands still.
     """
+    if _held_at is not None:
+        return _held_at
     moment, at = _read.get(using, (None, 0.0))
     passed = time.monotonic() - at
     if moment is None or passed > READ_AGAIN_AFTER:
@@ -36,6 +41,22 @@ def database_now(using: str) -> datetime:
             moment = carried_on
         _read[using] = (moment, at)
     return moment + timedelta(seconds=passed)
+
+
+@contextmanager
+def held_clock(moment: datetime) -> Iterator[None]:
+    """Let the time of every database be ``moment`` in the body: for tests."""
+    set_clock(moment)
+    try:
+        yield
+    finally:
+        set_clock(None)
+
+
+def set_clock(moment: datetime | None) -> None:
+    """Hold the clock at ``moment``, or let it go on with None."""
+    global _held_at
+    _held_at = moment
 
 
 def _ask(using: str) -> datetime:

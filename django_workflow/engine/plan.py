@@ -16,6 +16,7 @@ from ..retry import Retry, choose_policy, error_names, type_name
 from ..status import RunStatus, StepStatus, WaitingFor
 from .jump import plan_jump, rows_for_jump
 from .moves import (
+    Awaits,
     Ending,
     Erred,
     Finished,
@@ -77,11 +78,11 @@ def plan(
     jitter.
     """
     spec = graph.steps[step.step]
-    row = RowMove(status=_final_status(result), postponed=step.postponed)
+    row = RowMove(status=final_status(result), postponed=step.postponed)
     if run.ending:
         leads_to = _target(spec, result) if isinstance(result, Finished) and not result.ends else None
         return Plan(row=replace(row, leads_to=leads_to if leads_to in graph.steps else None))
-    waits = _plan_wait(spec, run, step, result, now, handler_retry, roll)
+    waits = plan_wait(spec, run, step, result, now=now, handler_retry=handler_retry, roll=roll)
     if waits is not None:
         return waits
     recorded = replace(step, status=row.status)
@@ -121,11 +122,12 @@ def is_retried(spec: StepSpec, step: StepState, result: Result, handler_retry: S
     return postponed or _next_try(spec, step, result, handler_retry) is not None
 
 
-def _plan_wait(
+def plan_wait(
     spec: StepSpec,
     run: RunState,
     step: StepState,
     result: Result,
+    *,
     now: datetime,
     handler_retry: Sequence[Retry],
     roll: float,
@@ -134,6 +136,8 @@ def _plan_wait(
     match result:
         case Slept():
             return Plan(row=_waiting(WaitingFor.TIMER, max(result.until, now), step))
+        case Awaits():
+            return Plan(row=_waiting(result.waiting_for, result.until, step))
         case Unknown():
             return Plan(row=_waiting(WaitingFor.HANDLER, now + HANDLER_OFFERED_EVERY, step))
         case Spread():
@@ -173,7 +177,7 @@ def _waiting(waiting_for: WaitingFor, due_at: datetime | None, step: StepState) 
     )
 
 
-def _final_status(result: Result) -> StepStatus:
+def final_status(result: Result) -> StepStatus:
     match result:
         case Finished():
             return StepStatus.DONE

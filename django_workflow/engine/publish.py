@@ -17,6 +17,7 @@ from ..definition.writing import write_definition, write_step
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
 from ..registry import get_handler
+from .recursion import Upcoming, check_recursion, nothing_upcoming
 
 logger = logging.getLogger("django_workflow")
 
@@ -43,6 +44,7 @@ def publish(workflow: Workflow, *, using: str, by: AbstractBaseUser | None = Non
     with transaction.atomic(using=using):
         _lock(workflow, using)
         spec, warnings = demand_valid(workflow.as_definition())
+        _demand_no_recursion(spec, using, nothing_upcoming)
         return _publish(workflow, spec, warnings, using, by)
 
 
@@ -54,9 +56,11 @@ def save_definition(
     source: str = "",
     digest: str = "",
     enabled: bool | None = None,
+    upcoming: Upcoming = nothing_upcoming,
 ) -> Workflow:
     """Create or replace a workflow and publish it; one that staff own is left alone, and a log line says so.
 
+    ``upcoming`` gives the definitions of others that are about to be published, which may call this one.
     Raises ``DefinitionError``, and ``OwnershipError`` where code or another file owns it.
     """
     spec, warnings = demand_valid(data)
@@ -69,6 +73,7 @@ def save_definition(
         _lock(workflow, using)
         if not _may_write(workflow, managed_by, source):
             return workflow
+        _demand_no_recursion(spec, using, upcoming)
         workflow.source, workflow.digest = source, digest
         if enabled is not None:
             workflow.enabled = enabled
@@ -100,6 +105,12 @@ def _lock(workflow: Workflow, using: str) -> None:
     # By a write, not by SELECT FOR UPDATE, which would block every trigger() (ENGINE.md rule 2).
     Workflow.objects.using(using).filter(pk=workflow.pk).update(updated_at=timezone.now())
     workflow.refresh_from_db(using=using)
+
+
+def _demand_no_recursion(spec: WorkflowSpec, using: str, upcoming: Upcoming) -> None:
+    problems = check_recursion(spec, using=using, upcoming=upcoming)
+    if problems:
+        raise DefinitionError(spec.name, problems)
 
 
 def _may_write(workflow: Workflow, managed_by: ManagedBy, source: str) -> bool:

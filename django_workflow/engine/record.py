@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from copy import copy
 from typing import Any
 
 from django.db import transaction
 
-from ..codec import differs
 from ..dispatch import ring_after_commit
 from ..models import StepRun
-from ..status import FINAL_STEP, RunStatus, StepStatus
-from .claim import Claim, lease_on, lease_values, lock_claim, put, unlock
+from ..status import FINAL_STEP, RunStatus, StepStatus, WaitingFor
+from .calling import call_on_failure, make_call
+from .claim import Claim, lease_on, lock_claim, put, unlock
+from .driving import pass_on
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
 from .entries import Entry
+from .events import give_out
 from .gate import StaleClaim, pass_gate
-from .items import Update, end_item, is_item_end
-from .moves import Erred, Plan, RowMove
-from .now import database_now
-from .plan import plan, rows_needed
+from .orders import Call
+from .recording import Keep, Recording, always, work_out
 from .report import Report
-from .rows import handler_of, make_rows, moved_values, read_states, step_state
-from .run_values import run_values
-from .sharing import may_share
 from .statements import write as write_entries
-from .telling import tell_recorded
+from .telling import tell_calls_ended, tell_recorded
 from .turns import writing
-
-# Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
-Keep = Callable[[], bool]
 
 # How many outputs a process keeps in memory of each run that it drives.
 MOST_KNOWN = 8
-
-
-def always() -> bool:
-    """Keep what follows, whatever the time."""
-    return True
-
-
-@dataclass(slots=True, kw_only=True)
-class Recording:
-    """All that one recording writes, worked out before its transaction, or behind its lock."""
-
-    plan: Plan
-    now: datetime
-    # By the monotonic clock: the lease of what follows counts from here.
-    began: float = field(default_factory=time.monotonic)
-    run_values: dict[str, Any] = field(default_factory=dict)
-    updates: list[Update] = field(default_factory=list)
-    created: list[StepRun] = field(default_factory=list)
-    stopped_items: bool = False
-    follows: StepRun | None = None
 
 
 def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None:
@@ -63,98 +34,47 @@ def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None
 
     Raises ``StaleClaim`` when the step run is no longer ours: then nothing was written.
     """
+    if report.call is not None:
+        return conclude(claim, _record_call(claim, report, report.call, keep))
     recording = work_out(claim, report, keep=keep)
     try:
         with writing(claim.using):
             write(claim, recording)
     except StaleClaim:
-        recording = _record_locked(claim, report, keep)
+        recording = _record_locked(claim, lambda: report, keep)
     return conclude(claim, recording)
 
 
-def _record_locked(claim: Claim, report: Report, keep: Keep) -> Recording:
+def _record_call(claim: Claim, report: Report, call: Call, keep: Keep) -> Recording:
+    """Record a step together with the run that it calls, under the lock of its own run."""
+
+    def prepare() -> Report:
+        if claim.run.ending:
+            return report
+        return make_call(claim.step_run, claim.spec, report, call, using=claim.using)
+
+    return _record_locked(claim, prepare, keep)
+
+
+def _record_locked(claim: Claim, prepare: Callable[[], Report], keep: Keep) -> Recording:
     try:
         with writing(claim.using), transaction.atomic(using=claim.using):
             lock_claim(claim)
-            recording = work_out(claim, report, keep=keep)
-            write(claim, recording)
+            recording = work_out(claim, prepare(), keep=keep)
+            _write_all(claim, recording)
     except Exception:
         unlock(claim)
         raise
     return recording
 
 
-def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
-    """Return what recording ``report`` writes, from the rows as they are now."""
-    now = database_now(claim.using)
-    if is_item_end(claim, report):
-        recording = _work_out_item(claim, report, now)
-    else:
-        recording = Recording(plan=_plan(claim, claim.step_run, report, now), now=now)
-        recording.updates.append(_update(claim, claim.step_run, recording.plan, report, now))
-    _work_out_rows(claim, report, recording, keep=keep)
-    live = [
-        *recording.created,
-        *(row for row, values in recording.updates if values.get("status") == StepStatus.PENDING),
-    ]
-    recording.run_values = run_values(
-        claim, report, planned=recording.plan, now=recording.now, updates=recording.updates, ready=live
-    )
-    return recording
-
-
-def _plan(claim: Claim, row: StepRun, report: Report, now: datetime) -> Plan:
-    graph, run, state = claim.program.graph, claim.run_state(), step_state(row)
-    retry = () if claim.handler is None else claim.handler.retry
-    names = rows_needed(graph, run, state, report.result, retry)
-    rows = read_states(claim.using, claim.run.pk, names) if names else {}
-    return plan(
-        graph, run, state, report.result, rows=rows, now=now, handler_retry=retry, roll=random.random()
-    )
-
-
-def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: datetime) -> Update:
-    if planned.failed_by is not None:
-        report = replace(report, result=planned.failed_by)
-    values = moved_values(row, planned.row, report, number=claim.number, now=now)
-    return row, {name: value for name, value in values.items() if differs(getattr(row, name), value)}
-
-
-def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
-    end = end_item(claim, report, now)
-    status = StepStatus.FAILED if isinstance(report.result, Erred) else StepStatus.DONE
-    own = Plan(row=RowMove(status=status, postponed=claim.step_run.postponed, handled=end.is_handled))
-    updates = [_update(claim, claim.step_run, own, report, now), *end.updates]
-    if end.closes is None:
-        return Recording(plan=own, now=now, updates=updates, stopped_items=end.stops)
-    planned = _plan(claim, end.step_row, end.closes, now)
-    updates.append(_update(claim, end.step_row, planned, end.closes, now))
-    return Recording(plan=planned, now=now, updates=updates, stopped_items=end.stops)
-
-
-def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: Keep) -> None:
-    planned, now = recording.plan, recording.now
-    items = report.items or {claim.step_run.index: claim.step_run.item}
-    recording.created = make_rows(claim.run, claim.program, planned.create, now, items)
-    if not keep() or claim.run.status == RunStatus.PAUSED:
-        return
-    if planned.jumps is not None:
-        # What has been ready for longer goes first: a parallel branch may be about to jump to the same step.
-        return
-    for row in recording.created:
-        if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:
-            if not claim.in_batch or may_share(handler_of(claim.program, row.step)):
-                solo = not claim.in_batch
-                put(row, lease_values(claim.program, row, now, token=claim.token, solo=solo))
-                recording.follows = row
-            return
-
-
 def fits_entry(recording: Recording) -> bool:
     """Return whether the recording changes only its run, its own step run, and what it creates."""
     planned = recording.plan
     touches_others = planned.ending or planned.skip or planned.retire or planned.jumps
-    return len(recording.updates) == 1 and not touches_others and not recording.stopped_items
+    looks_for_more = planned.row.waiting_for in (WaitingFor.EVENT, WaitingFor.CHILD) or _has_failed(recording)
+    is_alone = len(recording.updates) == 1 and not recording.stopped_items
+    return is_alone and not touches_others and not looks_for_more
 
 
 def entry_of(claim: Claim, recording: Recording) -> Entry:
@@ -201,6 +121,24 @@ def _write_all(claim: Claim, recording: Recording) -> None:
         retire_steps(using, run.pk, planned.retire, now)
     if recording.created:
         StepRun.objects.using(using).bulk_create(recording.created, batch_size=500)
+    if planned.row.waiting_for == WaitingFor.EVENT and not run.ending:
+        _take_event_in_store(claim, recording)
+    if _has_failed(recording):
+        failed = copy(run)
+        put(failed, recording.run_values)
+        call_on_failure(failed, claim.program, using)
+
+
+def _take_event_in_store(claim: Claim, recording: Recording) -> None:
+    """Go on with an event that came before the wait for it."""
+    woken = give_out(claim.using, copy(claim.run), recording.now)
+    if woken and claim.run.status != RunStatus.PAUSED:
+        recording.run_values["status"] = RunStatus.RUNNING
+        pass_on(claim.using, [claim.run.pk], woken)
+
+
+def _has_failed(recording: Recording) -> bool:
+    return recording.run_values.get("status") == RunStatus.FAILED
 
 
 def conclude(claim: Claim, recording: Recording) -> Claim | None:
@@ -212,6 +150,8 @@ def conclude(claim: Claim, recording: Recording) -> Claim | None:
     ended = [row for row, values in recording.updates if values.get("status") in FINAL_STEP]
     # Receivers are other people's code, and may take their time.
     ring_after_commit(claim.using, _queues_to_ring(recording))
+    if claim.program.has_calls and _may_leave_children(recording):
+        tell_calls_ended(claim.using, claim.run)
     tell_recorded(claim.using, claim.run, ended)
     if recording.follows is None:
         return None
@@ -226,6 +166,12 @@ def conclude(claim: Claim, recording: Recording) -> Claim | None:
         is_sole=claim.is_sole and not others,
         known=_known_outputs(claim),
     )
+
+
+def _may_leave_children(recording: Recording) -> bool:
+    planned = recording.plan
+    has_failed = any(values.get("status") == StepStatus.FAILED for _row, values in recording.updates)
+    return has_failed or bool(planned.ending or planned.retire or planned.skip or recording.stopped_items)
 
 
 def _known_outputs(claim: Claim) -> Mapping[str, Any]:

@@ -90,7 +90,7 @@ def _make_ready(using: str, read: StepRun) -> bool:
         if row is None or run.is_final:
             raise StaleClaim
         now = database_now(using)
-        if run.ending:
+        if run.ending and row.undoes_id is None:
             close_unfinished(run, row, now, using)
             return False
         crashes = row.crashes + _has_crashed(run, row, now, using)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from ..context import NO_CHANGES, StateChanges, StepContext
 from ..exceptions import PermanentError, RetryAfter, RunTimeout
@@ -13,6 +14,7 @@ from ..models import Run
 from ..retry import error_names, type_name
 from ..storable import clean_text
 from .moves import Erred, Result
+from .orders import Call
 
 MAX_ERROR = 10_000
 MAX_TRACEBACK = 50_000
@@ -30,6 +32,11 @@ class Report:
     lines: Sequence[str] = field(default=())
     progress: dict[str, float] | None = None
     traceback: str = ""
+    # What a waiting step waits for, and the run it called.
+    awaits: dict[str, Any] | None = None
+    child_id: UUID | None = None
+    # A run to start with the recording.
+    call: Call | None = None
 
 
 def report_error(

@@ -17,13 +17,15 @@ from .claim import Claim
 from .gate import StaleClaim, watching
 from .moves import Erred
 from .outage import NotRecorded, is_lost
-from .record import Keep, Recording, conclude, entry_of, fits_entry, work_out, write
+from .record import conclude, entry_of, fits_entry, write
+from .recording import Keep, Recording, work_out
 from .report import Report
 from .safely import record_safely
 from .sharing import may_share, note_undone
 from .single import execute, tell_lost, verdict
 from .statements import write as write_entries
 from .turns import writing
+from .waits import has_timed_out
 
 # How long the handlers of one round may take together, in seconds. SQLite has one writer at a time.
 LONGEST = 0.05
@@ -52,7 +54,8 @@ def next_round(waiting: Sequence[Claim]) -> list[Claim]:
 
 
 def _shares(claim: Claim) -> bool:
-    is_apart = claim.was_undone or claim.step_run.solo or not claim.is_sole
+    row = claim.step_run
+    is_apart = claim.was_undone or row.solo or not claim.is_sole or has_timed_out(row)
     return not is_apart and may_share(claim.handler) and verdict(claim) is None
 
 
@@ -97,7 +100,7 @@ def _record_together(reports: Sequence[tuple[Claim, Report]], keep: Keep) -> lis
     """Record all that can be in one commit, and the others one by one."""
     if not reports:
         return []
-    worked = [(claim, work_out(claim, report, keep=keep)) for claim, report in reports]
+    worked = [(claim, work_out(claim, report, keep=keep)) for claim, report in reports if report.call is None]
     together = [each for each in worked if fits_entry(each[1])] if len(worked) > 1 else []
     passed = _write_together(together)
     following = [conclude(claim, recording) for claim, recording in together if claim.run.pk in passed]

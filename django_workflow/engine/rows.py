@@ -30,6 +30,7 @@ STATE_FIELDS = (
     "postponed",
     "began",
     "started_at",
+    "undoes",
 )
 
 
@@ -45,6 +46,7 @@ def step_state(row: StepRun) -> StepState:
         postponed=row.postponed,
         began=row.began,
         started=row.started_at is not None,
+        is_undo=row.undoes_id is not None,
     )
 
 
@@ -86,6 +88,9 @@ def make_rows(
             status=each.status,
             waiting_for=each.waiting_for,
             queue=queue_of(program, each.step),
+            undoes_id=each.undoes,
+            # What plan reads: an undo is none of the steps that others wait for.
+            current=each.undoes is None,
             due_at=each.due_at,
             created_at=now,
             finished_at=now if each.status in FINAL_STEP else None,
@@ -103,13 +108,13 @@ def queue_of(program: Program, name: str) -> str:
     Empty where none is named.
     """
     handler = handler_of(program, name)
-    own = program.graph.steps[name].queue or (handler.queue if handler is not None else None)
+    own = program.steps[name].queue or (handler.queue if handler is not None else None)
     return own or program.spec.queue or get_settings().QUEUE or ""
 
 
 def handler_of(program: Program, name: str) -> Handler | None:
     """Return the handler of the step ``name``; None where this process does not know its type."""
-    return get_handler(program.graph.steps[name].type)
+    return get_handler(program.steps[name].type)
 
 
 def moved_values(
@@ -139,6 +144,10 @@ def moved_values(
     }
     if move.leads_to is not None:
         values["event"] = {"name": LEADS_TO, "payload": move.leads_to}
+    if report.awaits is not None:
+        values["awaits"] = report.awaits
+    if report.child_id is not None:
+        values["child_id"] = report.child_id
     if isinstance(report.result, Erred):
         values |= {"error": report.result.message, "error_type": report.result.type[:255]}
     if move.waiting_for == WaitingFor.RETRY:

@@ -36,7 +36,7 @@ def run_values(
         values["jumps"] = planned.jumps.as_json()
     following = [row.step for row in ready if row.status not in FINAL_STEP]
     values["step"] = following[0] if following else claim.step_run.step
-    values["status"] = status = _status(claim, planned, updates, ready)
+    values["status"] = status = ends_as(claim, planned, updates) or _going_on(claim, planned, updates, ready)
     if status in FINAL_RUN:
         values["finished_at"] = now
         if status == RunStatus.DONE and "output" not in values and not run.ending:
@@ -65,17 +65,28 @@ def _last_output(claim: Claim, planned: Plan, updates: Sequence[Update]) -> Any:
 
 
 def _is_output(row: StepRun, values: dict[str, Any]) -> bool:
-    return row.index == -1 and values.get("status") == StepStatus.DONE
+    is_output = row.index == -1 and row.undoes_id is None
+    return is_output and values.get("status") == StepStatus.DONE
 
 
-def _status(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Sequence[StepRun]) -> str:
-    run, using = claim.run, claim.using
+def ends_as(claim: Claim, planned: Plan, updates: Sequence[Update]) -> str:
+    """Return the final status that a recording gives the run; empty where the run goes on."""
+    if not planned.settles:
+        return ""
     closed = [row.pk for row, values in updates if values.get("status") in FINAL_STEP]
-    heads_for = planned.ending.status if planned.ending is not None else run.ending
-    if planned.settles and (
-        claim.is_sole or not others_live(using, run.pk, closed, running_only=bool(heads_for))
-    ):
-        return heads_for or RunStatus.DONE
+    heads_for = _heads_for(claim, planned)
+    is_over = claim.is_sole or not others_live(
+        claim.using, claim.run.pk, closed, running_only=bool(heads_for)
+    )
+    return (heads_for or RunStatus.DONE) if is_over else ""
+
+
+def _heads_for(claim: Claim, planned: Plan) -> str:
+    return planned.ending.status if planned.ending is not None else claim.run.ending
+
+
+def _going_on(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Sequence[StepRun]) -> str:
+    run, using, heads_for = claim.run, claim.using, _heads_for(claim, planned)
     if heads_for or run.status == RunStatus.PAUSED:
         return RunStatus.RUNNING if heads_for else run.status
     if any(row.status in LIVE_STEP and _moves(row) for row in ready):

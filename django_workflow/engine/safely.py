@@ -13,7 +13,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from .claim import Claim
 from .moves import Erred
 from .outage import is_lost
-from .record import Keep, record
+from .record import record
+from .recording import Keep
 from .report import Report, report_error
 
 Outcome = TypeVar("Outcome")

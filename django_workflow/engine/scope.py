@@ -13,6 +13,8 @@ from ..definition.expressions import NO_OUTPUT
 from ..models import Run, StepRun
 from ..status import StepStatus
 
+# Skipped by a person, who gave its output.
+SKIPPED_WITH_OUTPUT = Q(status=StepStatus.SKIPPED, output__isnull=False)
 NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -51,7 +53,7 @@ class Outputs(Mapping[str, Any]):
     def _read(self, name: str) -> Any:
         if name in self._known:
             return decode(self._known[name], using=self._using)
-        row = self._latest(name, Q(status=StepStatus.DONE))
+        row = self._latest(name, Q(status=StepStatus.DONE) | SKIPPED_WITH_OUTPUT)
         return NO_OUTPUT if row is None else decode(row.output, using=self._using)
 
 
@@ -79,7 +81,9 @@ class Errors(Outputs):
     """
 
     def _read(self, name: str) -> Any:
-        row = self._latest(name, Q(status__in=(StepStatus.DONE, StepStatus.FAILED)))
+        ended = Q(status__in=(StepStatus.DONE, StepStatus.FAILED))
+        # After an attempt that failed the step was skipped by a person: it did not end with that error.
+        row = self._latest(name, ended | Q(status=StepStatus.SKIPPED, attempt__gt=1))
         if row is None:
             return NO_OUTPUT
         items = StepRun.objects.using(self._using).filter(
@@ -101,19 +105,35 @@ def _error(row: StepRun) -> dict[str, str]:
 
 
 class Scope(Mapping[str, Any]):
-    """The names of an expression: the reserved words, then the keys of the state, decoded when asked for."""
+    """The names of an expression: the reserved words, then the keys of the state, decoded when asked for.
 
-    def __init__(self, run: Run, step_run: StepRun, outputs: Outputs, errors: Errors, using: str) -> None:
+    ``undone``: the step run whose ``output``, item and index an undo reads.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        step_run: StepRun,
+        outputs: Outputs,
+        errors: Errors,
+        using: str,
+        *,
+        undone: StepRun | None = None,
+    ) -> None:
         self._state: Mapping[str, Any] = run.state
         self._using = using
         self._values: dict[str, Any] = {
             "steps": outputs,
             "errors": errors,
-            "run": {"id": str(run.pk), "key": run.key, "workflow": run.workflow.name},
-            "error": (run.jumps or {}).get("error"),
+            # In a run that on_failure started, its state has the run that failed and the error of that.
+            "run": run.state.get("run") or {"id": str(run.pk), "key": run.key, "workflow": run.workflow.name},
+            "error": (run.jumps or {}).get("error") or run.state.get("error"),
         }
-        if step_run.index >= 0:
-            self._values |= {"item": decode(step_run.item, using=using), "index": step_run.index}
+        about = step_run if undone is None else undone
+        if undone is not None:
+            self._values["output"] = decode(undone.output, using=using)
+        if about.index >= 0:
+            self._values |= {"item": decode(about.item, using=using), "index": about.index}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:

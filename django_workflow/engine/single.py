@@ -10,11 +10,13 @@ from .atomic import execute_atomic
 from .attempt import attempt
 from .claim import Claim
 from .gate import StaleClaim
+from .late_answers import take_what_came
 from .moves import Unknown
 from .now import database_now
-from .record import Keep, always
+from .recording import Keep, always
 from .report import Report, overdue, report_error
 from .safely import record_safely
+from .waits import has_timed_out, overdue_wait
 
 logger = logging.getLogger("django_workflow")
 
@@ -25,6 +27,8 @@ def execute(claim: Claim, *, keep: Keep = always) -> Claim | None:
     A claim that was lost writes nothing. Raises ``NotRecorded``.
     """
     try:
+        if has_timed_out(claim.step_run):
+            take_what_came(claim)
         report = verdict(claim)
         handler = claim.handler
         if report is not None or handler is None:
@@ -49,9 +53,11 @@ def tell_lost(claim: Claim) -> None:
 def verdict(claim: Claim) -> Report | None:
     """Return what becomes of a step run whose handler must not be called (again); None where it is called."""
     row, run, most = claim.step_run, claim.run, get_settings().MAX_CRASHES
-    if run.ending:
+    if run.ending and row.undoes_id is None:
         return Report(result=Unknown())
-    if run.deadline is not None and run.deadline <= database_now(claim.using):
+    if (late := overdue_wait(row, database_now(claim.using))) is not None:
+        return report_error(late)
+    if not run.ending and run.deadline is not None and run.deadline <= database_now(claim.using):
         return report_error(overdue(run), action="fail")
     if not row.crashes:
         return None

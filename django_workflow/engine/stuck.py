@@ -18,13 +18,13 @@ from ..exceptions import WorkflowError
 from ..models import Run, StepRun, StepRunQuerySet
 from ..status import FINAL_RUN, RunStatus, StepStatus, WaitingFor
 from .endings import cancel_waiting, final_output
+from .finish import finish
 from .gate import StaleClaim
 from .give_back import RunIsBusy, lock_if_free
 from .now import database_now
 from .plan import plan_ready
 from .programs import get_program
 from .rows import make_rows, read_states, run_state
-from .telling import tell_recorded
 
 logger = logging.getLogger("django_workflow")
 
@@ -32,6 +32,8 @@ logger = logging.getLogger("django_workflow")
 EVERY = 300.0
 BATCH = 500
 STANDING = (*FINAL_RUN, RunStatus.PAUSED)
+# What of a run goes on while it is ending.
+_GOING_ON = Q(status=StepStatus.RUNNING) | Q(undoes__isnull=False)
 TIMED = (WaitingFor.RETRY, WaitingFor.TIMER, WaitingFor.HANDLER)
 
 _swept: dict[str, float] = {}
@@ -62,7 +64,7 @@ def recover_stuck(using: str) -> int:
 def find_stuck(using: str, *, but: Iterable[UUID] = ()) -> list[UUID]:
     """Return the ids of runs that are neither over nor paused and that nothing moves, a batch of them."""
     live = StepRun.objects.using(using).live().filter(run=OuterRef("pk"))
-    is_over = ~Exists(live) | ~Q(ending="") & ~Exists(live.filter(status=StepStatus.RUNNING))
+    is_over = ~Exists(live) | ~Q(ending="") & ~Exists(live.filter(_GOING_ON))
     runs = Run.objects.using(using).active().exclude(status=RunStatus.PAUSED).exclude(pk__in=but)
     rows = _halted(StepRun.objects.using(using)).exclude(run__status__in=STANDING).exclude(run_id__in=but)
     found = [
@@ -105,7 +107,7 @@ def _mend(run: Run, now: datetime, using: str) -> str:
     program = get_program(run.version_id, using)
     live = StepRun.objects.using(using).live().filter(run=run)
     if run.ending:
-        return "" if live.filter(status=StepStatus.RUNNING).exists() else _end(run, now, using)
+        return "" if live.filter(_GOING_ON).exists() else _end(run, now, using)
     if not live.exists():
         return _insert_missing(run, program, now, using) or _settle(run, program, now, using)
     return _wake(run, _halted(live), program, now, using)
@@ -146,10 +148,8 @@ def _settle(run: Run, program: Program, now: datetime, using: str) -> str:
 
 
 def _finish(run: Run, status: RunStatus, now: datetime, using: str) -> str:
-    run.status, run.finished_at = status, now
-    run.save(using=using, update_fields=["status", "finished_at", "output", "error", "error_type"])
-    tell_recorded(using, run, ())
-    return f"all of its steps had ended, and it is {status} now"
+    finish(run, status, now, using)
+    return f"all of its steps had ended, and it is {run.status} now"
 
 
 def _wake(run: Run, halted: StepRunQuerySet, program: Program, now: datetime, using: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from enum import StrEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.apps import AppConfig
@@ -15,12 +16,14 @@ from django.db import router, transaction
 from django.db.models import Q
 
 from ..definition.reading import read_definition
+from ..definition.spec import WorkflowSpec
 from ..definition.text import Format, write_text
 from ..definition.writing import write_definition
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
 from .files import ShippedFile, find_problems, read_shipped_files, shared_names
 from .publish import hand_to_staff, save_definition, take_back
+from .recursion import Upcoming, check_recursion
 
 logger = logging.getLogger("django_workflow")
 
@@ -75,12 +78,16 @@ def sync(using: str, *, prune: bool = False) -> list[Synced]:
     One query when nothing changed. With ``prune`` a workflow whose file is gone is switched off. A file that
     cannot be published is ``refused`` with the reason, and the others go on.
     """
-    return [_write(each, using) for each in _plan(using, prune)]
+    plan = _plan(using, prune)
+    upcoming = _find_upcoming(plan)
+    return [_write(each, using, upcoming) for each in plan]
 
 
 def preview(using: str, *, prune: bool = False) -> list[Synced]:
     """Return what :func:`sync` would do, with the difference as a note. Nothing is written."""
-    return [_show(each, using) for each in _plan(using, prune)]
+    plan = _plan(using, prune)
+    upcoming = _find_upcoming(plan)
+    return [_show(each, using, upcoming) for each in plan]
 
 
 def give_back(name: str, using: str) -> None:
@@ -199,7 +206,21 @@ def _gone(rows: Iterable[_Row], shipped: set[str], unreadable: set[str], prune: 
             yield Synced(name=row.name, source=row.source, verdict=verdict)
 
 
-def _write(planned: _Planned, using: str) -> Synced:
+def _find_upcoming(plan: Iterable[_Planned]) -> Upcoming:
+    """Return how to find what sync is about to publish: files call each other, whatever their order."""
+    files = {each.file.name: each.file for each in plan if each.file and each.synced.verdict in CHANGES}
+
+    @cache
+    def read(name: str) -> WorkflowSpec | None:
+        file = files.get(name)
+        if file is None or any(problem.level == "error" for problem in find_problems(file)):
+            return None
+        return read_definition(file.data)[0]
+
+    return read
+
+
+def _write(planned: _Planned, using: str, upcoming: Upcoming) -> Synced:
     synced = planned.synced
     if synced.verdict == Verdict.SWITCHED_OFF:
         # The digest says who switched it off, so that a file that comes back switches it on.
@@ -208,7 +229,7 @@ def _write(planned: _Planned, using: str) -> Synced:
     if planned.file is None or synced.verdict not in CHANGES:
         return synced
     try:
-        workflow = _save(planned.file, planned.row, using)
+        workflow = _save(planned.file, planned.row, using, upcoming)
     except DefinitionError as error:
         return replace(synced, verdict=Verdict.REFUSED, note="; ".join(map(str, error.problems)))
     except OwnershipError as error:
@@ -216,7 +237,7 @@ def _write(planned: _Planned, using: str) -> Synced:
     return _tell(synced, workflow, planned)
 
 
-def _save(file: ShippedFile, row: _Row | None, using: str) -> Workflow:
+def _save(file: ShippedFile, row: _Row | None, using: str, upcoming: Upcoming) -> Workflow:
     with transaction.atomic(using=using):
         if row is not None:
             # A file that was renamed, or moved to another app, keeps its workflow.
@@ -229,6 +250,7 @@ def _save(file: ShippedFile, row: _Row | None, using: str) -> Workflow:
             source=file.source,
             digest=file.digest,
             enabled=file.is_enabled if row is None or row.digest == PRUNED else None,
+            upcoming=upcoming,
         )
         if file.is_editable and workflow.managed_by == ManagedBy.FILE:
             hand_to_staff(workflow, using=using)
@@ -246,11 +268,14 @@ def _tell(synced: Synced, workflow: Workflow, planned: _Planned) -> Synced:
     return replace(synced, note=version if workflow.enabled else f"{version}; it is switched off")
 
 
-def _show(planned: _Planned, using: str) -> Synced:
+def _show(planned: _Planned, using: str, upcoming: Upcoming) -> Synced:
     synced, file = planned.synced, planned.file
     if file is None or synced.verdict in (Verdict.REFUSED, Verdict.UNCHANGED):
         return synced
     errors = [str(problem) for problem in find_problems(file) if problem.level == "error"]
+    if not errors and synced.verdict in CHANGES:
+        spec, _misread = read_definition(file.data)
+        errors = [str(problem) for problem in check_recursion(spec, using=using, upcoming=upcoming)]
     if errors:
         return replace(synced, verdict=Verdict.REFUSED, note="; ".join(errors))
     workflow = Workflow.objects.using(using).select_related("published").filter(name=file.name).first()

@@ -6,10 +6,14 @@ import logging
 from collections.abc import Sequence
 
 from django.db import transaction
+from django.dispatch import Signal
 
 from ..models import Run, StepRun
 from ..signals import run_finished, run_started, step_finished
 from ..status import FINAL_RUN, RunStatus
+
+# Steps that waited for the runs they had called may have ended otherwise. Only the engine listens.
+calls_ended = Signal()
 
 logger = logging.getLogger("django_workflow")
 
@@ -37,6 +41,15 @@ def tell_recorded(using: str, run: Run, step_runs: Sequence[StepRun]) -> None:
 
     if step_runs or is_final:
         transaction.on_commit(send, using=using, robust=True)
+
+
+def tell_calls_ended(using: str, run: Run) -> None:
+    """Say, after the commit, that runs which ``run`` has called may have nobody left who waits for them."""
+
+    def send() -> None:
+        calls_ended.send_robust(Run, run=run)
+
+    transaction.on_commit(send, using=using, robust=True)
 
 
 def tell_clock_is_needed(run: Run) -> None:

@@ -10,16 +10,18 @@ from functools import partial
 from django.db import InterfaceError, OperationalError, connections, router
 
 from ..conf import get_settings
-from ..dispatch import ring
+from ..dispatch import ring, ring_for_bulk
 from ..models import Run, StepRun
 from ..status import RunStatus, StepStatus
-from . import in_touch
+from . import callers, in_touch
+from .bulk import advance, due_bulk_actions
 from .clocks import beat
 from .control import end_overdue
 from .execute import work
 from .now import database_now
 from .outage import is_lost
 from .recover import recover_expired
+from .send import wake_unheard
 from .stuck import recover_stuck
 
 logger = logging.getLogger("django_workflow")
@@ -58,6 +60,9 @@ def tick(
         lambda: end_overdue(using, database_now(using)),
         partial(recover_expired, using, pause=pause),
         partial(recover_stuck, using),
+        partial(wake_unheard, using),
+        partial(callers.repeat, using),
+        partial(_go_on_with_bulk_actions, using, is_stopping, seconds),
         partial(_go_on, using, is_stopping, seconds),
     )
     return sum(_guard(using, part) for part in parts if not is_stopping())
@@ -86,6 +91,20 @@ def _guard(using: str, part: Callable[[], int | None]) -> int:
     except Exception:
         logger.exception("The clock goes on with the rest of database %r.", using)
         return 0
+
+
+def _go_on_with_bulk_actions(using: str, is_stopping: Callable[[], bool], seconds: float | None) -> int:
+    """Go on with the bulk actions that are due, or ring for them."""
+    if get_settings().QUEUE is not None:
+        for bulk_id in due_bulk_actions(using, since=UNHEARD_AFTER):
+            ring_for_bulk(using, bulk_id)
+        return 0
+    due = due_bulk_actions(using)
+    for bulk_id in due:
+        # Without a limit to the tick it is gone on with to its end.
+        while advance(using, bulk_id, is_stopping=is_stopping) and seconds is None and not is_stopping():
+            pass
+    return len(due)
 
 
 def _go_on(using: str, is_stopping: Callable[[], bool], seconds: float | None) -> int:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..codec import decode, load
 from ..status import FINAL_RUN, RunStatus
+from .bulk_action import BulkAction
 from .keys import uuid7
 from .workflow import Workflow, WorkflowVersion
 
@@ -61,7 +62,7 @@ class Run(models.Model):
     input = models.JSONField(_("input"), default=dict, blank=True)
     output = models.JSONField(_("output"), null=True, blank=True)
     key = models.CharField(_("key"), max_length=255, null=True, blank=True)
-    step = models.CharField(_("step"), max_length=64, blank=True)
+    step = models.CharField(_("step"), max_length=70, blank=True)
     error = models.TextField(_("error"), blank=True)
     error_type = models.CharField(_("error type"), max_length=255, blank=True)
     # What plan has to know of earlier jumps: the number each target was entered at, visits, the error behind
@@ -75,6 +76,8 @@ class Run(models.Model):
         db_index=False,
         verbose_name=_("called by"),
     )
+    # How many calls stand above this run.
+    depth = models.PositiveSmallIntegerField(default=0, editable=False)
     restarted_from = models.ForeignKey(
         "self", models.SET_NULL, null=True, related_name="restarts", verbose_name=_("restarted from")
     )
@@ -168,7 +171,15 @@ class RunAction(models.Model):
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="actions", verbose_name=_("run"))
     verb = models.CharField(_("verb"), max_length=20)
-    step = models.CharField(_("step"), max_length=64, blank=True)
+    step = models.CharField(_("step"), max_length=70, blank=True)
+    bulk = models.ForeignKey(
+        BulkAction,
+        models.SET_NULL,
+        null=True,
+        related_name="actions",
+        db_index=False,
+        verbose_name=_("bulk action"),
+    )
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -185,6 +196,10 @@ class RunAction(models.Model):
         verbose_name = _("action")
         verbose_name_plural = _("actions")
         ordering = ("pk",)
+        constraints = (
+            # A batch that a crash made begin again comes to each run once.
+            models.UniqueConstraint(fields=("bulk", "run"), name="workflow_run_action_once_a_bulk"),
+        )
 
     def __str__(self) -> str:
         return self.verb

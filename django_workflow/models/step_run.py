@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from ..status import FINAL_STEP, LIVE_STEP, StepStatus, WaitingFor
+from .approvable import User, may_be_answered
 from .keys import uuid7
 from .run import Run
 
@@ -35,6 +36,18 @@ class StepRunQuerySet(models.QuerySet["StepRun"]):
         """
         return self.filter(Q(status=StepStatus.FAILED, handled=False) | Q(status=StepStatus.CANCELLED))
 
+    def approvable_by(self, user: User) -> StepRunQuerySet:
+        """The step runs that wait for an approval which ``user`` may give or refuse, and has not answered.
+
+        The number of queries does not grow with the rows.
+        """
+        if user.pk is None or not user.is_active:
+            return self.none()
+        waiting = self.filter(status=StepStatus.WAITING, waiting_for=WaitingFor.APPROVAL)
+        open_to_all = waiting.exclude(answers__by=user.pk)
+        open_to_user = open_to_all.exclude(awaits__allow_self=False, run__triggered_by=user.pk)
+        return open_to_user.filter(may_be_answered(open_to_user, user))
+
     def latest_for(self, step: str) -> StepRun | None:
         """Return the latest attempt of the step named ``step`` (of the step itself where it has items)."""
         return self.filter(step=step, index=-1).order_by("visit", "attempt").last()
@@ -51,7 +64,8 @@ class StepRun(models.Model):
     run = models.ForeignKey(
         Run, models.CASCADE, related_name="step_runs", db_index=False, verbose_name=_("run")
     )
-    step = models.CharField(_("step"), max_length=64)
+    # The name of the step; of the undo of a step, that name and ":undo".
+    step = models.CharField(_("step"), max_length=70)
     visit = models.PositiveIntegerField(_("visit"), default=1)
     index = models.IntegerField(_("index"), default=-1)
     item = models.JSONField(_("item"), null=True, blank=True)
@@ -83,6 +97,12 @@ class StepRun(models.Model):
     state_changes = models.JSONField(_("state changes"), null=True, blank=True)
     # What woke the handler: name, payload and at; kept until the step is recorded.
     event = models.JSONField(_("event"), null=True, blank=True)
+    # What a waiting step waits for: the names of events, or who may answer and how; and its deadline.
+    awaits = models.JSONField(_("awaits"), null=True, blank=True)
+    # The run that the step called.
+    child = models.ForeignKey(
+        Run, models.SET_NULL, null=True, related_name="callers", db_index=False, verbose_name=_("called run")
+    )
     due_at = models.DateTimeField(_("due at"), null=True, blank=True)
     lease_token = models.UUIDField(_("lease token"), null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(_("lease until"), null=True, blank=True)
@@ -134,6 +154,12 @@ class StepRun(models.Model):
                 fields=("queue", "due_at"), name="workflow_step_run_due", condition=Q(status__in=LIVE_STEP)
             ),
             models.Index(fields=("run",), name="workflow_step_run_live", condition=Q(status__in=LIVE_STEP)),
+            models.Index(fields=("child",), name="workflow_step_run_calls", condition=Q(child__isnull=False)),
+            models.Index(
+                fields=("run",),
+                name="workflow_step_run_to_answer",
+                condition=Q(status=StepStatus.WAITING, waiting_for=WaitingFor.APPROVAL),
+            ),
             models.Index(
                 fields=("undoes",), name="workflow_step_run_undone", condition=Q(undoes__isnull=False)
             ),

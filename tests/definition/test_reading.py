@@ -20,6 +20,7 @@ from django_workflow.retry import Retry
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+slugs = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
 durations = st.timedeltas(timedelta(microseconds=1), timedelta(days=3650))
 leaves = st.none() | st.booleans() | st.integers() | texts | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
@@ -57,13 +58,13 @@ steps = st.builds(
 )
 specs = st.builds(
     WorkflowSpec,
-    name=st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True),
+    name=slugs,
     steps=st.lists(steps, max_size=3, unique_by=lambda step: step.name).map(tuple),
     description=st.just("") | texts,
     input=st.none() | params,
     queue=optional_text,
     timeout=st.none() | durations,
-    on_failure=st.none() | st.just("undo") | st.just({"workflow": "other"}),
+    on_failure=st.none() | st.just("undo") | st.fixed_dictionaries({"workflow": slugs}),
     max_visits=st.none() | st.integers(1, 1000),
 )
 

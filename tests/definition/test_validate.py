@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from django_workflow.context import StepContext
 from django_workflow.definition.spec import MAX_STEPS, RESERVED_NAMES, RESERVED_STATE, StepSpec, WorkflowSpec
 from django_workflow.definition.validate import Problem, check_definition, validate
+from django_workflow.exceptions import Failed
+from django_workflow.outcomes import End
 from django_workflow.params import Condition, StepName
 from django_workflow.registry import Handler
 
@@ -37,11 +39,21 @@ def collect(context: StepContext, **params: Any) -> None:
     """Takes any keys."""
 
 
+def finish(context: StepContext, **params: Any) -> End:
+    """Always ends the run."""
+    return End()
+
+
+def give_up(context: StepContext, **params: Any) -> NoReturn:
+    """Always fails."""
+    raise Failed
+
+
 def broken(context: StepContext, where: NoSuchClass) -> None:  # type: ignore[name-defined]  # noqa: F821
     """Cannot be read by its annotations."""
 
 
-for function in (ring, branch, switch, collect):
+for function in (ring, branch, switch, collect, finish, give_up):
     function.__module__ = "django_workflow.steps"
 
 HANDLERS = {
@@ -52,8 +64,8 @@ HANDLERS = {
     "flow.switch": Handler(type="flow.switch", function=switch),
     "flow.set": Handler(type="flow.set", function=collect),
     "app.put": Handler(type="flow.set", function=collect),
-    "flow.end": Handler(type="flow.end", function=collect),
-    "flow.fail": Handler(type="flow.fail", function=collect),
+    "flow.end": Handler(type="flow.end", function=finish),
+    "flow.fail": Handler(type="flow.fail", function=give_up),
 }
 
 
@@ -81,20 +93,6 @@ STEP_ERRORS: dict[str, tuple[list[Any], str, str, str]] = {
     "name twice": ([A, A], "a", "name", "unique"),
     "type left out": ([{"name": "a"}], "a", "type", "a type is needed"),
     "unknown type": ([{"name": "a", "type": "no.such"}], "a", "type", "unknown step type 'no.such'"),
-    "wait is for later": ([{"name": "a", "type": "flow.wait"}], "a", "type", "comes with a later release"),
-    "approval is for later": (
-        [{"name": "a", "type": "flow.approval"}],
-        "a",
-        "type",
-        "comes with a later release",
-    ),
-    "call is for later": ([{"name": "a", "type": "flow.call"}], "a", "type", "comes with a later release"),
-    "undo is for later": (
-        [note_step("a", undo={"type": "app.note"})],
-        "a",
-        "undo",
-        "comes with a later release",
-    ),
     "unreadable signature": ([{"name": "a", "type": "app.broken"}], "a", "type", "NoSuchClass"),
     "unknown field": ([note_step("a", nxt="b"), B], "a", "nxt", "did you mean 'next'?"),
     "unknown param": ([note_step("a", **{"with": {"txt": 1}})], "a", "with.txt", "did you mean 'text'?"),
@@ -267,7 +265,9 @@ WORKFLOW_ERRORS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no steps": ({"steps": []}, "steps", "at least one step"),
     "steps of a wrong kind": ({"steps": "a"}, "steps", "a list of steps"),
     "too many steps": ({"steps": [{"type": "app.note"}] * (MAX_STEPS + 1)}, "steps", "1,001 steps"),
-    "on_failure is for later": ({"on_failure": "undo"}, "on_failure", "comes with a later release"),
+    "on_failure of a wrong kind": ({"on_failure": "retry"}, "on_failure", "undo, or {workflow: name}"),
+    "on_failure without a slug": ({"on_failure": {"workflow": "a b"}}, "on_failure", "slug"),
+    "on_failure with more": ({"on_failure": {"workflow": "b", "input": 1}}, "on_failure", "{workflow: name}"),
     "unknown input type": ({"input": {"x": "strr"}}, "input", "did you mean 'str'?"),
     "unknown input key": ({"input": {"x": {"typ": "str"}}}, "input", "typ"),
     "unknown format": ({"format": 2}, "format", "reads format 1"),
@@ -477,8 +477,8 @@ def test_problems_come_all_at_once_in_step_order() -> None:
         note_step("a", next="no", **{"with": {"number": "x", "txt": 1}}),
         note_step("b", needs=["nope"], undo={"type": "x.y"}),
         {"name": "c", "type": "app.nothing"},
-        on_failure="undo",
         queue=3,
+        on_failure="redo",
     )
 
     assert [(problem.step, problem.field) for problem in problems] == [
@@ -488,7 +488,7 @@ def test_problems_come_all_at_once_in_step_order() -> None:
         ("a", "with.number"),
         ("a", "next"),
         ("b", "needs"),
-        ("b", "undo"),
+        ("b", "undo.type"),
         ("c", "type"),
     ]
 

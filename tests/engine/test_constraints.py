@@ -11,7 +11,17 @@ from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from django_workflow import define
-from django_workflow.models import Run, Step, StepRun, Workflow, WorkflowVersion
+from django_workflow.models import (
+    Answer,
+    BulkAction,
+    Event,
+    Run,
+    RunAction,
+    Step,
+    StepRun,
+    Workflow,
+    WorkflowVersion,
+)
 from django_workflow.status import FINAL_RUN, FINAL_STEP, RunStatus, StepStatus
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +46,24 @@ def make_step_run(workflow: Workflow, **fields: object) -> StepRun:
         **fields,
     }
     return StepRun.objects.create(**values)
+
+
+def make_event(**fields: object) -> Event:
+    return Event.objects.create(name="paid", at=timezone.now(), **fields)
+
+
+def make_events(**fields: object) -> list[Event]:
+    return [make_event(**fields), make_event(**fields)]
+
+
+def make_answers(row: StepRun, **fields: object) -> list[Answer]:
+    values = {"step_run": row, "name": "somebody", "is_approved": True, "at": NOW, **fields}
+    return [Answer.objects.create(**values), Answer.objects.create(**values)]
+
+
+def make_bulk_actions(run: Run) -> list[RunAction]:
+    bulk = BulkAction.objects.create(verb="retry", created_at=NOW)
+    return [RunAction.objects.create(run=run, verb="retry", bulk=bulk, at=NOW) for _ in range(2)]
 
 
 def twice(make: Callable[[Workflow], object]) -> Callable[[Workflow], object]:
@@ -83,6 +111,16 @@ REFUSED: list[tuple[str, Callable[[Workflow], object]]] = [
     ("workflow_step_run_counts", lambda workflow: make_step_run(workflow, visit=0)),
     ("workflow_step_run_counts", lambda workflow: make_step_run(workflow, attempt=0)),
     ("workflow_step_run_unique", twice(make_step_run)),
+    ("workflow_event_is_addressed", lambda workflow: make_event()),
+    ("workflow_event_is_addressed", lambda workflow: make_event(workflow=workflow)),
+    ("workflow_event_is_addressed", lambda workflow: make_event(run=make_run(workflow), key="k")),
+    ("workflow_event_id_unique", lambda workflow: make_events(run=make_run(workflow), event_id="e")),
+    (
+        "workflow_event_id_unique_by_key",
+        lambda workflow: make_events(workflow=workflow, key="k", event_id="e"),
+    ),
+    ("workflow_answer_once_each", lambda workflow: make_answers(make_step_run(workflow), by_id=7)),
+    ("workflow_run_action_once_a_bulk", lambda workflow: make_bulk_actions(make_run(workflow))),
 ]
 
 

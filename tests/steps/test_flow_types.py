@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_workflow import define, trigger
+from django_workflow import define, send_event, trigger
 from django_workflow.engine.execute import work
 from django_workflow.exceptions import DefinitionError
-from django_workflow.models import Run
+from django_workflow.models import Run, Workflow
 from django_workflow.registry import all_handlers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -200,13 +200,106 @@ def test_sleep_with_other_params_is_not_published(params: dict[str, str]) -> Non
     assert next(iter(params)) in find_problems([{"type": "flow.sleep", "with": params}])
 
 
+def wake(run: Run) -> Run:
+    work("default")
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.parametrize("event", ["paid", ["refused", "paid"], "{{ awaited }}"])
+def test_wait_gives_the_event_that_came(event: Any) -> None:
+    steps = [{"type": "flow.wait", "with": {"event": event}}, NOTE]
+    run = run_steps(steps, {"awaited": ["paid"]})
+    assert run.status == "waiting"
+    assert run.step_runs.get().waiting_for == "event"
+    assert send_event(run, "other")
+    assert wake(run).status == "waiting"
+    assert send_event(run, "paid", {"amount": 7})
+    assert wake(run).status == "done"
+    assert run.output_of("flow_wait") == {"event": "paid", "payload": {"amount": 7}}
+
+
+@pytest.mark.parametrize(
+    ("shared", "statuses"), [(False, ["done", "waiting"]), (True, ["done", "done"])], ids=["one", "all"]
+)
+def test_shared_wait_leaves_the_event_to_others(shared: bool, statuses: list[str]) -> None:
+    wait = {"type": "flow.wait", "needs": [], "with": {"event": "paid", "shared": shared}}
+    run = run_steps([{"name": "one", **wait}, {"name": "two", **wait}])
+    send_event(run, "paid")
+    wake(run)
+    assert sorted(run.step_runs.values_list("status", flat=True)) == statuses
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256])
+def test_wait_for_what_is_no_name_fails_for_good(name: str) -> None:
+    wait = {"type": "flow.wait", "with": {"event": "{{ name }}"}, "retry": {"attempts": 3, "delay": 0}}
+    run = run_steps([wait], {"name": name})
+    assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.ParamsError")
+    assert run.step_runs.count() == 1
+
+
+def call(workflow: str = "child", **params: Any) -> dict[str, Any]:
+    return {"name": "call", "type": "flow.call", "with": {"workflow": workflow, **params}}
+
+
+def test_call_gives_the_output_of_the_called_run() -> None:
+    define("child", steps=[{"type": "flow.end", "with": {"output": {"twice": "{{ number }}{{ number }}"}}}])
+    run = run_steps([call(input={"number": "{{ n }}"}), NOTE], {"n": 4})
+    assert wake(run).status == "done"
+    assert run.output_of("call") == {"twice": "44"}
+    assert Run.objects.get(workflow__name="child").parent.run == run
+
+
+def test_call_that_does_not_wait_gives_the_id() -> None:
+    define("child", steps=[{"type": "flow.sleep", "with": {"for": "2h"}}])
+    run = run_steps([call(wait=False), NOTE])
+    assert wake(run).status == "done"
+    child = Run.objects.get(workflow__name="child")
+    assert run.output_of("call") == str(child.pk)
+    assert child.status == "waiting"
+
+
+def test_call_fails_with_the_error_of_the_called_run() -> None:
+    define("child", steps=[{"type": "flow.fail", "with": {"message": "no stock"}}])
+    run = wake(run_steps([call(), NOTE]))
+    child = Run.objects.get(workflow__name="child")
+    assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.ChildFailed")
+    assert run.error == f"run {child.pk} of child failed: {child.error_type}: no stock"
+
+
+def test_call_of_a_workflow_that_is_off_fails() -> None:
+    define("child", steps=[NOTE])
+    Workflow.objects.filter(name="child").update(enabled=False)
+    run = wake(run_steps([call()]))
+    assert run.status == "failed"
+    assert f"run {Run.objects.get(workflow__name='child').pk} of child was cancelled" in run.error
+
+
+def test_call_of_an_unknown_workflow_fails() -> None:
+    run = wake(run_steps([call("nowhere")]))
+    assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.WorkflowNotFound")
+    assert "nowhere" in run.error
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ([{"type": "flow.wait", "with": {"event": ""}}], "1 to 255"),
+        ([call("no slug")], "slug"),
+        ([{"type": "flow.approval"}], "exactly one of permission, group and users"),
+        ([call("under-test")], "under-test -> under-test"),
+    ],
+)
+def test_wait_approval_or_call_that_cannot_work_is_not_published(steps: Steps, problem: str) -> None:
+    assert problem in find_problems(steps)
+
+
 def test_every_built_in_type_says_what_it_does() -> None:
     built_in = [
         handler for handler in all_handlers() if handler.function.__module__ == "django_workflow.steps"
     ]
-    assert {"flow.set", "flow.branch", "flow.switch", "flow.end", "flow.fail", "flow.sleep", "mail.send"} <= {
-        handler.type for handler in built_in
-    }
+    flow = ("set", "branch", "switch", "end", "fail", "sleep", "wait", "approval", "call")
+    assert {"mail.send", *(f"flow.{name}" for name in flow)} <= {handler.type for handler in built_in}
     for handler in built_in:
         assert handler.help_text.endswith((".", "it costs nothing."))
         assert handler.params is not None

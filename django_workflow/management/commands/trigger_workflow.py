@@ -1,10 +1,9 @@
-"""``manage.py trigger_workflow``: start a run, and with ``--wait`` follow it to its end."""
+"""``manage.py trigger_workflow``: start a run, and with ``--wait`` follow it to its end, or only try it."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
@@ -16,10 +15,10 @@ from ...engine.health import find_absent
 from ...exceptions import WorkflowError
 from ...models import Run, Source
 from ...status import RunStatus
+from ..dry_runs import STDIN, add_dry_arguments, read_object, read_text, refuse_mixture, show_dry_run
 from ..following import Follower
 from ..run_report import describe_end, run_as_json
 
-STDIN = "-"
 INTERRUPTED = 130
 
 
@@ -54,11 +53,16 @@ class Command(BaseCommand):
             "--json", action="store_true", help="Print the run as JSON at the end; steps go to stderr."
         )
         parser.add_argument("--database", choices=tuple(connections), help="Where the workflow lives.")
+        add_dry_arguments(parser)
 
     def handle(self, **options: Any) -> None:
-        """Trigger, follow and show the run."""
+        """Trigger, follow and show the run; with ``--dry-run`` show where it would go."""
+        refuse_mixture(options)
         values = _read_input(options)
         using = write_alias(options["database"])
+        if options["dry_run"]:
+            show_dry_run(self, options, values, using)
+            return
         run: Run | None = None
         try:
             with self.follower(self._progress(options)) as follower:
@@ -122,26 +126,11 @@ def _trigger(options: dict[str, Any], values: Any, using: str) -> Run:
 
 
 def _read_input(options: dict[str, Any]) -> Any:
-    """Return the JSON object that was given, in whichever way; an empty one where none was."""
+    """Return the JSON object that was given, in whichever way; None where none was."""
     file, text = options["input_file"], options["input"]
     where = STDIN if options["stdin"] else file
     if (text is not None and where is not None) or (options["stdin"] and file not in (None, STDIN)):
         raise CommandError("Give the input once: by --input, --input-file or -.", returncode=2)
     if where is not None:
-        text = _read_text(where)
-    if text is None:
-        return {}
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"The input is no JSON: {error}", returncode=2) from error
-    if not isinstance(values, dict):
-        raise CommandError('The input is no JSON object, such as {"order": 1}.', returncode=2)
-    return values
-
-
-def _read_text(where: str) -> str:
-    try:
-        return sys.stdin.read() if where == STDIN else Path(where).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"The input cannot be read: {error}", returncode=2) from error
+        text = read_text(where, "input")
+    return None if text is None else read_object(text, "input", '{"order": 1}')

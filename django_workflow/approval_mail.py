@@ -1,0 +1,104 @@
+"""The mails of ``flow.approval``: a signed link to each who may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from .asking import find_answerers
+from .context import StepContext
+from .exceptions import ParamsError
+from .links import ApprovalLink, link_url
+from .mail import Letter, build_message
+from .outcomes import AskApproval
+
+TEMPLATE = "django_workflow/mail/approval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """An address; ``user`` is whose personal link it gets, None for a link that asks to log in."""
+
+    address: str
+    user: AbstractBaseUser | None
+
+
+def send_questions(
+    question: AskApproval,
+    context: StepContext,
+    *,
+    notify: bool | str | Sequence[str],
+    link: ApprovalLink,
+    asker: str | None,
+) -> None:
+    """Send a mail to everybody who may answer, or to the addresses that ``notify`` names.
+
+    All mails are built before the first one goes out. Raises ``ParamsError`` for an address that is none, and
+    ``PermanentError`` where no link can be made.
+    """
+    users = find_answerers(question, asker)
+    if notify is True:
+        messages = list(_to_users(users, question, context, link))
+        if not messages:
+            context.log("nobody who may answer has a mail address")
+    else:
+        addresses = [notify] if isinstance(notify, str) else list(notify or ())
+        messages = [
+            _build(_recipient(each, users), question, context, link) for each in dict.fromkeys(addresses)
+        ]
+    for message in messages:
+        message.send()
+
+
+def _to_users(
+    users: Sequence[AbstractBaseUser], question: AskApproval, context: StepContext, link: ApprovalLink
+) -> Iterator[EmailMessage]:
+    for user in users:
+        if address := _address(user):
+            try:
+                yield _build(Recipient(address=address, user=user), question, context, link)
+            except ParamsError as error:
+                # A wrong address of one user must not keep the others from being asked.
+                context.log(f"no mail to {user.get_username()}: {error}")
+
+
+def _recipient(address: str, users: Sequence[AbstractBaseUser]) -> Recipient:
+    model = auth.get_user_model()
+    same = model._base_manager.filter(**{f"{model.get_email_field_name()}__iexact": address})
+    owners = [user for user in same[:10] if user.is_active]
+    may_answer = len(owners) == 1 and owners[0] in users
+    return Recipient(address=address, user=owners[0] if may_answer else None)
+
+
+def _address(user: AbstractBaseUser) -> str:
+    return str(getattr(user, user.get_email_field_name(), "") or "")
+
+
+def _build(
+    recipient: Recipient, question: AskApproval, context: StepContext, link: ApprovalLink
+) -> EmailMessage:
+    key = None if recipient.user is None else str(recipient.user.pk)
+    values: dict[str, Any] = {
+        "message": question.message,
+        "link": link_url(replace(link, user=key)),
+        "user": recipient.user,
+        "workflow": context.workflow,
+        "step": context.step,
+    }
+    with translation.override(settings.LANGUAGE_CODE):
+        subject = render_to_string(f"{TEMPLATE}.subject.txt", values)
+        body = render_to_string(f"{TEMPLATE}.txt", values)
+    letter = Letter(
+        to=(recipient.address,), subject=subject, body=body, headers={"Auto-Submitted": "auto-generated"}
+    )
+    # A Message-ID of its own for each, the same when it is sent again.
+    own = replace(context, idempotency_key=f"{context.idempotency_key}:{key or recipient.address}")
+    return build_message(letter, own)

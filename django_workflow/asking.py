@@ -1,0 +1,145 @@
+"""What ``flow.approval`` asks, and of whom: params become an ``AskApproval``; who may answer is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.contrib import auth
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AbstractBaseUser, Group, Permission
+from django.core.exceptions import ValidationError
+
+from .exceptions import ParamsError
+from .outcomes import AskApproval
+from .params import declared_params
+
+Users = dict[str, AbstractBaseUser]
+
+
+def make_question(
+    *,
+    permission: str | None,
+    group: str | None,
+    users: Any,
+    count: int,
+    allow_self: bool,
+    form: Mapping[str, Any] | None,
+    message: str,
+    asker: str | None,
+) -> AskApproval:
+    """Return the question; ``asker`` is the key of the user who triggered the run.
+
+    Raises ``ParamsError`` for users, a group or a permission that are not there, for fewer users than
+    answers, and for a form that cannot be read.
+    """
+    if sum(who not in (None, "") for who in (permission, group, users)) != 1:
+        raise _wrong("permission", "give exactly one of permission, group and users")
+    if count < 1:
+        raise _wrong("count", f"{count} answers: at least one is needed")
+    if form:
+        declared_params(form)
+    if permission:
+        _check_permission(permission)
+    if group and not Group.objects.filter(name=group).exists():
+        raise _wrong("group", f"there is no group {group!r}")
+    found = {} if permission or group else _find_users(users)
+    question = AskApproval(
+        permission=permission or None,
+        group=group or None,
+        users=tuple(found),
+        count=count,
+        allow_self=allow_self,
+        form=form or None,
+        message=message,
+    )
+    if not permission and not group and len(_active(found.values(), question, asker)) < count:
+        why = "" if allow_self else ", and who triggered the run does not count (allow_self)"
+        raise _wrong("users", f"fewer active users are named than answers are needed ({count}){why}")
+    return question
+
+
+def find_answerers(question: AskApproval, asker: str | None) -> list[AbstractBaseUser]:
+    """Return the users who may answer ``question`` now, leaving aside permissions for single rows."""
+    users = auth.get_user_model()._base_manager
+    found: Users = {}
+    if question.permission:
+        for backend in auth.get_backends():
+            find = getattr(backend, "with_perm", None)
+            found |= {str(user.pk): user for user in find(question.permission)} if find else {}
+    elif question.group:
+        found = {str(user.pk): user for user in users.filter(groups__name=question.group)}
+    else:
+        found = {str(user.pk): user for user in users.filter(pk__in=question.users)}
+    return _active(found.values(), question, asker)
+
+
+def _active(users: Any, question: AskApproval, asker: str | None) -> list[AbstractBaseUser]:
+    but = None if question.allow_self else asker
+    return [user for user in users if user.is_active and str(user.pk) != but]
+
+
+def _check_permission(permission: str) -> None:
+    app_label, _dot, codename = permission.partition(".")
+    if not app_label or not codename:
+        raise _wrong("permission", f"{permission!r} is no permission: write it as app.codename")
+    if any(type(backend) is not ModelBackend for backend in auth.get_backends()):
+        return  # whose permissions need not be rows
+    if not Permission.objects.filter(content_type__app_label=app_label, codename=codename).exists():
+        raise _wrong("permission", f"there is no permission {permission!r}")
+
+
+def _find_users(named: Any) -> Users:
+    """Return users by key, as text: ``named`` is one or a list of instances, usernames and keys."""
+    items = list(named) if isinstance(named, (list, tuple)) else [named]
+    by_name, by_key = _users_named(items), _users_with_keys(items)
+    found: Users = {}
+    unknown = []
+    for item in items:
+        user = _find_user(item, by_name, by_key)
+        if user is None:
+            unknown.append(f"there is no user {str(item)!r:.80}")
+        else:
+            found[str(user.pk)] = user
+    if unknown:
+        raise ParamsError("flow.approval", {"users": unknown})
+    return found
+
+
+def _find_user(item: Any, by_name: Users, by_key: Users) -> AbstractBaseUser | None:
+    if isinstance(item, auth.get_user_model()):
+        return item
+    if isinstance(item, str) and item in by_name:
+        return by_name[item]
+    return next((by_key[str(key)] for key in _keys(item) if str(key) in by_key), None)
+
+
+def _users_named(items: Iterable[Any]) -> Users:
+    model = auth.get_user_model()
+    texts = {item for item in items if isinstance(item, str)}
+    rows = model._base_manager.filter(**{f"{model.USERNAME_FIELD}__in": texts}) if texts else ()
+    return {user.get_username(): user for user in rows}
+
+
+def _users_with_keys(items: Iterable[Any]) -> Users:
+    keys = {key for item in items for key in _keys(item)}
+    rows = auth.get_user_model()._base_manager.filter(pk__in=keys) if keys else ()
+    return {str(user.pk): user for user in rows}
+
+
+def _keys(item: Any) -> Iterator[Any]:
+    """Yield what ``item`` is as a key of a user, if it can be one."""
+    if isinstance(item, bool) or not isinstance(item, (str, int, UUID)):
+        return
+    key = auth.get_user_model()._meta.pk
+    try:
+        value = key.to_python(item)
+        key.run_validators(value)
+    except (ValidationError, ValueError, OverflowError):
+        return
+    yield value
+
+
+def _wrong(param: str, problem: str) -> ParamsError:
+    return ParamsError("flow.approval", {param: [problem]})

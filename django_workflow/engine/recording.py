@@ -1,0 +1,130 @@
+"""What one recording writes, worked out from the rows as they are (ENGINE.md rules 4 and 6)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from ..codec import differs
+from ..models import StepRun
+from ..status import RunStatus, StepStatus
+from .claim import Claim, lease_values, put
+from .finish import undo_of_failure
+from .items import Update, end_item, is_item_end
+from .moves import Erred, NewRow, Plan, RowMove
+from .now import database_now
+from .plan import plan, rows_needed
+from .report import Report
+from .rows import handler_of, make_rows, moved_values, read_states, step_state
+from .run_values import ends_as, run_values
+from .sharing import may_share
+from .undo import goes_on, next_undo, plan_undo
+
+# Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
+Keep = Callable[[], bool]
+
+
+def always() -> bool:
+    """Keep what follows, whatever the time."""
+    return True
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """All that one recording writes, worked out before its transaction, or behind its lock."""
+
+    plan: Plan
+    now: datetime
+    # By the monotonic clock: the lease of what follows counts from here.
+    began: float = field(default_factory=time.monotonic)
+    run_values: dict[str, Any] = field(default_factory=dict)
+    updates: list[Update] = field(default_factory=list)
+    created: list[StepRun] = field(default_factory=list)
+    stopped_items: bool = False
+    follows: StepRun | None = None
+
+
+def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
+    """Return what recording ``report`` writes, from the rows as they are now."""
+    now = database_now(claim.using)
+    if is_item_end(claim, report):
+        recording = _work_out_item(claim, report, now)
+    else:
+        recording = Recording(plan=_plan(claim, claim.step_run, report, now), now=now)
+        recording.updates.append(_update(claim, claim.step_run, recording.plan, report, now))
+    status = ends_as(claim, recording.plan, recording.updates)
+    if status and (undo := _undo_to_come(claim, report, RunStatus(status), now)) is not None:
+        recording.plan = replace(recording.plan, create=(undo,))
+    _work_out_rows(claim, report, recording, keep=keep)
+    live = [
+        *recording.created,
+        *(row for row, values in recording.updates if values.get("status") == StepStatus.PENDING),
+    ]
+    recording.run_values = run_values(
+        claim, report, planned=recording.plan, now=recording.now, updates=recording.updates, ready=live
+    )
+    return recording
+
+
+def _undo_to_come(claim: Claim, report: Report, status: RunStatus, now: datetime) -> NewRow | None:
+    """Return the undo that keeps the run from being over: the first of them, or the next."""
+    row, run, program = claim.step_run, claim.run, claim.program
+    if row.undoes_id is None:
+        return undo_of_failure(run, status, program, now, claim.using)
+    if not goes_on(report.result):
+        return None
+    return next_undo(claim.using, run, program, now=now, number=claim.number, made=row.undoes_id)
+
+
+def _plan(claim: Claim, row: StepRun, report: Report, now: datetime) -> Plan:
+    graph, run, state = claim.program.graph, claim.run_state(), step_state(row)
+    retry = () if claim.handler is None else claim.handler.retry
+    roll = random.random()
+    if row.undoes_id is not None:
+        undo = partial(plan_undo, claim.spec, run, state, report.result, undoes=row.undoes_id)
+        return undo(now=now, handler_retry=retry, roll=roll)
+    names = rows_needed(graph, run, state, report.result, retry)
+    rows = read_states(claim.using, claim.run.pk, names) if names else {}
+    return plan(graph, run, state, report.result, rows=rows, now=now, handler_retry=retry, roll=roll)
+
+
+def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: datetime) -> Update:
+    if planned.failed_by is not None:
+        report = replace(report, result=planned.failed_by)
+    values = moved_values(row, planned.row, report, number=claim.number, now=now)
+    return row, {name: value for name, value in values.items() if differs(getattr(row, name), value)}
+
+
+def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
+    end = end_item(claim, report, now)
+    status = StepStatus.FAILED if isinstance(report.result, Erred) else StepStatus.DONE
+    own = Plan(row=RowMove(status=status, postponed=claim.step_run.postponed, handled=end.is_handled))
+    updates = [_update(claim, claim.step_run, own, report, now), *end.updates]
+    if end.closes is None:
+        return Recording(plan=own, now=now, updates=updates, stopped_items=end.stops)
+    planned = _plan(claim, end.step_row, end.closes, now)
+    updates.append(_update(claim, end.step_row, planned, end.closes, now))
+    return Recording(plan=planned, now=now, updates=updates, stopped_items=end.stops)
+
+
+def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: Keep) -> None:
+    planned, now = recording.plan, recording.now
+    items = report.items or {claim.step_run.index: claim.step_run.item}
+    recording.created = make_rows(claim.run, claim.program, planned.create, now, items)
+    if not keep() or claim.run.status == RunStatus.PAUSED:
+        return
+    if planned.jumps is not None:
+        # What has been ready for longer goes first: a parallel branch may be about to jump to the same step.
+        return
+    for row in recording.created:
+        if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:
+            if not claim.in_batch or may_share(handler_of(claim.program, row.step)):
+                solo = not claim.in_batch
+                put(row, lease_values(claim.program, row, now, token=claim.token, solo=solo))
+                recording.follows = row
+            return

@@ -1,0 +1,65 @@
+"""Signed links to the page where an approval is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.core import signing
+from django.urls import NoReverseMatch, reverse
+
+from .conf import get_settings
+from .exceptions import PermanentError
+
+SALT = "django_workflow.approval"
+# How long a link holds where the step has no deadline.
+LONGEST = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalLink:
+    """Which step run on which database is answered, and by whom: the key of a user, as text.
+
+    Without a user the page asks to log in first.
+    """
+
+    using: str
+    step_run_id: UUID
+    user: str | None = None
+
+
+def link_url(link: ApprovalLink) -> str:
+    """Return the absolute address of the page.
+
+    Raises ``PermanentError`` where ``BASE_URL`` is empty or the URLs of this app are not included.
+    """
+    base = get_settings().BASE_URL.rstrip("/")
+    if not base:
+        raise PermanentError(
+            'a mail with a link needs DJANGO_WORKFLOW["BASE_URL"], such as "https://shop.example", '
+            "and it is empty"
+        )
+    token = signing.dumps([link.using, link.step_run_id.hex, link.user], salt=SALT)
+    try:
+        return base + reverse("django_workflow:approval", args=[token])
+    except NoReverseMatch:
+        raise PermanentError(
+            "a mail with a link needs the URLs of this app: add "
+            'path("workflows/", include("django_workflow.urls")) to the urlpatterns of the project'
+        ) from None
+
+
+def read_token(token: str) -> ApprovalLink:
+    """Return what a link says. Raises ``django.core.signing.BadSignature`` for what was not signed here."""
+    using, step_run_id, user = signing.loads(token, salt=SALT)
+    return ApprovalLink(using=using, step_run_id=UUID(hex=step_run_id), user=user)
+
+
+def is_too_old(token: str) -> bool:
+    """Return whether a signed ``token`` is older than a link without a deadline holds."""
+    try:
+        signing.loads(token, salt=SALT, max_age=LONGEST)
+    except signing.SignatureExpired:
+        return True
+    return False

@@ -1,0 +1,40 @@
+"""Answers: what each person said to a step that waits for an approval."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .step_run import StepRun
+
+
+class Answer(models.Model):
+    """One person's answer to one approval. Nobody answers twice, by a constraint."""
+
+    step_run = models.ForeignKey(
+        StepRun, models.CASCADE, related_name="answers", db_index=False, verbose_name=_("step run")
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        db_constraint=False,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    # The name at that time: it stays when the user is gone.
+    name = models.CharField(_("name"), max_length=255)
+    is_approved = models.BooleanField(_("is approved"))
+    note = models.TextField(_("note"), blank=True)
+    data = models.JSONField(_("data"), null=True, blank=True)
+    at = models.DateTimeField(_("at"))
+
+    class Meta:
+        verbose_name = _("answer")
+        verbose_name_plural = _("answers")
+        ordering = ("pk",)
+        constraints = (models.UniqueConstraint(fields=("step_run", "by"), name="workflow_answer_once_each"),)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_('approved') if self.is_approved else _('rejected')}"

@@ -1,0 +1,73 @@
+"""Which of the steps that wait for an approval a user may answer: by permission, group or name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.contrib import auth
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Model, Q, QuerySet
+from django.db.models.fields.json import KT
+
+from .run import Run
+
+User = AbstractBaseUser | AnonymousUser
+# Of step runs, whose module imports this one.
+StepRuns = QuerySet[Any]
+
+
+def holds(user: User, permission: str, row: Model | None = None) -> bool:
+    """Return whether ``user`` has the permission, in general or for ``row``; a user model may know none."""
+    has_perm = getattr(user, "has_perm", None)
+    return bool(has_perm is not None and has_perm(permission, row))
+
+
+def group_names(user: User) -> list[str]:
+    """Return the names of the groups that ``user`` is in; a user model may know none."""
+    groups = getattr(user, "groups", None)
+    return [] if groups is None else list(groups.values_list("name", flat=True))
+
+
+def may_be_answered(waiting: StepRuns, user: User) -> Q:
+    """Return which of ``waiting`` the user may answer. The number of queries does not grow with the rows."""
+    texts = waiting.order_by().annotate(asked=KT("awaits__permission")).values_list("asked", flat=True)
+    asked = {str(text) for text in texts.distinct() if text not in (None, "null")}
+    held = {permission for permission in asked if holds(user, permission)}
+    found = Q(awaits__users__has_key=str(user.pk)) | Q(awaits__permission__in=sorted(held))
+    found |= Q(awaits__group__in=group_names(user))
+    if asked > held and _has_object_permissions():
+        found |= Q(pk__in=list(_held_for_row(waiting, user, asked - held)))
+    return found
+
+
+def _has_object_permissions() -> bool:
+    # Django's own backend has none.
+    return any(type(backend) is not ModelBackend for backend in auth.get_backends())
+
+
+def _held_for_row(waiting: StepRuns, user: User, permissions: Collection[str]) -> Iterator[UUID]:
+    rows = list(waiting.filter(awaits__permission__in=sorted(permissions)).select_related("run"))
+    subjects = _subjects(row.run for row in rows)
+    for row in rows:
+        about = subjects.get((row.run.subject_type, row.run.subject_id), row.run)
+        if holds(user, (row.awaits or {})["permission"], about):
+            yield row.pk
+
+
+def _subjects(runs: Iterable[Run]) -> dict[tuple[str, str], Model]:
+    """Return the rows that the runs are about, by label and key: one query a model."""
+    keys: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for run in runs:
+        if run.subject_type:
+            keys[run.subject_type, run._state.db].add(run.subject_id)
+    found = {}
+    for (label, using), ids in keys.items():
+        model: type[Model] = apps.get_model(label)
+        rows = model._base_manager.using(using).filter(pk__in=ids)
+        found.update({(label, str(row.pk)): row for row in rows})
+    return found

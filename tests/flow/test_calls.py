@@ -1,0 +1,249 @@
+"""Called workflows: ends go up, cancels go down, and never two run locks at once (ENGINE.md rules 30, 33)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from django_workflow import cancel_run, define, pause_run, resume_run, retry_run, send_event, trigger
+from django_workflow.engine import callers
+from django_workflow.engine.calling import MAX_DEPTH
+from django_workflow.models import Run, StepRun, Workflow
+from tests.engine.runs import fresh, history, step_run
+
+from .waiting import forward
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ECHO = {"name": "echo", "type": "tests.echo", "with": {"value": "{{ value|default:null }}"}}
+WAIT = {"name": "wait", "type": "flow.wait", "with": {"event": "go"}}
+
+
+def call(**fields: Any) -> dict[str, Any]:
+    params = {"workflow": "child", **fields.pop("params", {})}
+    return {"name": "call", "type": "flow.call", "with": params, **fields}
+
+
+def start_parent(*steps: dict[str, Any], **fields: Any) -> Run:
+    define("parent", steps=steps, **fields)
+    return fresh(trigger("parent", {"values": [1, 2, 3]}))
+
+
+def only_child() -> Run:
+    return Run.objects.get(workflow__name="child")
+
+
+def test_output_of_the_called_workflow_is_that_of_the_step() -> None:
+    define("child", steps=[ECHO])
+    after = {"name": "after", "type": "tests.echo", "with": {"value": "{{ steps.call }}"}}
+    run = start_parent(call(params={"input": {"value": "{{ values }}"}}), after)
+    assert (run.status, run.output) == ("done", [1, 2, 3])
+    child = only_child()
+    assert child.source == "call"
+    assert child.parent == step_run(run, "call")
+    assert list(step_run(run, "call").children.all()) == [child]
+
+
+def test_parent_waits_for_its_child() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call())
+    assert run.status == "waiting"
+    assert step_run(run, "call").waiting_for == "child"
+    send_event(only_child(), "go", 7)
+    assert fresh(run).output == {"event": "go", "payload": 7}
+
+
+def test_child_that_is_not_waited_for_gives_its_id() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call(params={"wait": False}))
+    child = only_child()
+    assert (run.status, run.output) == ("done", str(child.pk))
+    assert child.status == "waiting"
+
+
+def test_failure_of_the_child_is_that_of_the_step() -> None:
+    define("child", steps=[{"type": "tests.fail", "with": {"message": "no card"}}])
+    run = start_parent(call())
+    assert run.status == "failed"
+    assert run.error_type == "django_workflow.exceptions.ChildFailed"
+    assert str(only_child().pk) in run.error
+    assert "no card" in run.error
+
+
+def test_each_attempt_by_policy_starts_a_new_child() -> None:
+    define("child", steps=[{"type": "tests.fail"}])
+    run = start_parent(call(retry={"attempts": 3, "delay": 0}))
+    assert run.status == "failed"
+    assert Run.objects.filter(workflow__name="child").count() == 3
+
+
+def test_cancel_of_the_parent_cancels_its_children() -> None:
+    define("child", steps=[call(params={"workflow": "grandchild"})])
+    define("grandchild", steps=[WAIT])
+    define("child", steps=[call(params={"workflow": "grandchild"})])
+    run = start_parent(call())
+    cancel_run(run)
+    assert {each.status for each in Run.objects.all()} == {"cancelled"}
+    assert Run.objects.count() == 3
+
+
+def test_child_that_is_not_waited_for_outlives_its_parent() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call(params={"wait": False}), {**WAIT, "name": "more"})
+    cancel_run(run)
+    assert only_child().status == "waiting"
+
+
+def test_cancelled_child_fails_the_step() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call(on_error="continue"))
+    cancel_run(only_child())
+    run = fresh(run)
+    assert run.status == "done"
+    assert "cancelled" in step_run(run, "call").error
+
+
+def test_deleted_child_fails_the_step() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call())
+    only_child().delete()
+    callers._swept.clear()
+    assert callers.repeat("default") == 1
+    assert fresh(run).status == "failed"
+
+
+def test_pause_does_not_reach_the_child_and_its_end_counts_at_resume() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call())
+    pause_run(run)
+    send_event(only_child(), "go")
+    assert only_child().status == "done"
+    assert fresh(run).status == "paused"
+    resume_run(run)
+    assert fresh(run).status == "done"
+
+
+def test_map_over_a_called_workflow() -> None:
+    define("child", steps=[ECHO])
+    run = start_parent(call(for_each="values", params={"input": {"value": "{{ item }}"}}))
+    assert (run.status, run.output) == ("done", [1, 2, 3])
+    assert Run.objects.filter(workflow__name="child").count() == 3
+
+
+def test_two_steps_wait_for_one_child_that_a_key_names() -> None:
+    define("child", steps=[WAIT])
+    one = call(params={"key": "k"})
+    run = start_parent(one, {**one, "name": "other", "needs": []})
+    child = only_child()
+    assert {row.child for row in StepRun.objects.filter(run=run)} == {child}
+    send_event(child, "go", 1)
+    assert fresh(run).status == "done"
+
+
+def test_child_that_a_key_names_and_that_is_over_gives_its_output_at_once() -> None:
+    define("child", steps=[ECHO])
+    trigger("child", {"value": "earlier"}, key="k")
+    run = start_parent(call(params={"key": "k"}))
+    assert (run.status, run.output) == ("done", "earlier")
+
+
+def test_child_of_a_workflow_that_is_off_fails_the_step() -> None:
+    define("child", steps=[ECHO])
+    Workflow.objects.filter(name="child").update(enabled=False)
+    run = start_parent(call())
+    assert run.status == "failed"
+    assert "switched off" in run.error
+
+
+def test_wait_for_a_child_past_its_timeout_fails_and_cancels_it() -> None:
+    define("child", steps=[WAIT])
+    run = start_parent(call(timeout="1h", on_error="continue"))
+    forward(run, hours=2)
+    assert fresh(run).status == "done"
+    assert step_run(run, "call").error_type.endswith("WaitTimeout")
+    assert only_child().status == "cancelled"
+
+
+def test_retry_goes_through_the_failed_child(broken: set[int]) -> None:
+    broken.add(1)
+    define("child", steps=[{"name": "work", "type": "tests.may_fail"}])
+    run = start_parent(call())
+    assert run.status == "failed"
+    broken.clear()
+    retry_run(run)
+    run = fresh(run)
+    assert (run.status, run.output) == ("done", "worked")
+    assert Run.objects.filter(workflow__name="child").count() == 1
+    assert history(run) == ["call:failed", "call:done"]
+
+
+def test_retry_of_a_map_retries_only_the_children_that_failed(broken: set[int]) -> None:
+    broken.add(1)
+    define("child", steps=[{"name": "work", "type": "tests.may_fail"}])
+    run = start_parent(call(for_each="values", on_error="fail"))
+    assert run.status == "failed"
+    before = Run.objects.count()
+    broken.clear()
+    retry_run(run)
+    run = fresh(run)
+    assert (run.status, run.output) == ("done", ["worked"] * 3)
+    assert Run.objects.count() <= before + 3
+
+
+def test_error_in_the_input_of_the_child_fails_the_step_and_starts_nothing() -> None:
+    define("child", steps=[ECHO], input={"value": "int"})
+    run = start_parent(call(params={"input": {"value": "x"}}))
+    assert run.status == "failed"
+    assert "input of child" in run.error
+    assert not Run.objects.filter(workflow__name="child").exists()
+
+
+def test_unknown_workflow_fails_the_step() -> None:
+    run = start_parent(call(params={"workflow": "nothing"}))
+    assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.WorkflowNotFound")
+
+
+def test_calls_end_at_the_deepest_level() -> None:
+    define(
+        "child", steps=[{"name": "again", "type": "flow.call", "if": "1 == 1", "with": {"workflow": "child"}}]
+    )
+    run = start_parent(call())
+    assert run.status == "failed"
+    assert Run.objects.count() == MAX_DEPTH + 1
+    assert "TooDeep" in Run.objects.get(depth=MAX_DEPTH).error_type
+
+
+def test_on_failure_starts_the_workflow_that_it_names() -> None:
+    define(
+        "alarm",
+        steps=[
+            {
+                "name": "say",
+                "type": "tests.echo",
+                "with": {"value": "{{ error.message }} at {{ step }} of {{ run.id }}"},
+            }
+        ],
+    )
+    steps = [{"name": "broken", "type": "tests.fail", "with": {"message": "no"}}]
+    define("parent", steps=steps, on_failure={"workflow": "alarm"})
+    run = fresh(trigger("parent"))
+    alarm = Run.objects.get(workflow__name="alarm")
+    assert run.status == "failed"
+    assert alarm.input["run"]["id"] == str(run.pk)
+    assert (alarm.input["step"], alarm.output) == ("broken", f"no at broken of {run.pk}")
+
+
+@pytest.fixture
+def broken(register: Callable[..., Any]) -> set[int]:
+    """Return a set: while it holds something, the step ``tests.may_fail`` fails."""
+    values: set[int] = set()
+
+    @register("tests.may_fail")
+    def may_fail() -> str:
+        if values:
+            raise ValueError("broken")
+        return "worked"
+
+    return values
