@@ -103,7 +103,7 @@ class StepContext:
     ``step_run_id`` is this attempt's row, ``state`` the run's shared data (a mutable mapping; changes are
     saved with the step), ``steps`` the outputs by step name, ``event`` what woke the step,
     ``idempotency_key`` a text that is the same for every attempt of this step, visit and item. ``index`` is
-    None outside ``for_each``.
+    None outside ``for_each``; ``using`` is the database alias of the run.
     """
 
     run_id: UUID
@@ -118,6 +118,7 @@ class StepContext:
     steps: Mapping[str, Any]
     event: Event | None
     idempotency_key: str
+    using: str = "default"
     lines: list[str] = field(default_factory=list, repr=False)
     done_of_total: tuple[float, float] | None = field(default=None, repr=False)
     is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False)

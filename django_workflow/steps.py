@@ -91,8 +91,7 @@ def ask_approval(
     """Wait until people have approved; a rejection fails the step with Rejected."""
     if context.event is not None:
         return _answered(context.event)
-    # The database of the run, as its state knows it.
-    using = context.state._using
+    using = context.using
     run = StepRun.objects.using(using).select_related("run").get(pk=context.step_run_id).run
     asker = None if run.triggered_by_id is None else str(run.triggered_by_id)
     question = make_question(

@@ -20,7 +20,7 @@ ERRORS = {
     for name, value in vars(exceptions).items()
     if isinstance(value, type) and issubclass(value, exceptions.WorkflowError)
 }
-OTHERS = {"Condition", "End", "Goto", "Retry", "Secret", "Sleep", "StepContext", "StepName"}
+OTHERS = {"Condition", "End", "Goto", "Retry", "Secret", "Sleep", "StepContext", "StepName", "WaitForEvent"}
 SIGNATURES = {
     "step": "type, *, retry=None, timeout=None, queue=None, atomic=False, idempotent=False, "
     "rerun_after_crash=True, form=None, label='', help_text='', aliases=(), permission=''",
@@ -38,6 +38,8 @@ SIGNATURES = {
     "resume_run": "run, *, by=None, note='', using=None",
     "restart_run": "run, *, from_step=None, input=None, newest=False, by=None, note='', using=None",
     "skip_step": "run, step, output=None, *, by=None, note='', using=None",
+    "send_event": "run, name, payload=None, *, id=None, using=None",
+    "undo_run": "run, *, by=None, note='', using=None",
 }
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
+from django.db import router
 
 from ..definition.reading import STEP_KEYS, read_definition
-from ..definition.spec import Problem
+from ..definition.spec import Problem, WorkflowSpec
 from ..engine.publish import check_definition
-from ..models import Step
+from ..engine.recursion import check_recursion
+from ..models import Step, Workflow
 
 WORKFLOW_FIELDS = ("name", "description", "input", "queue", "timeout", "on_failure", "max_visits")
 
@@ -23,7 +25,10 @@ def workflow_problems(values: Mapping[str, Any]) -> list[Problem]:
 def draft_problems(values: Mapping[str, Any], steps: Sequence[Step]) -> list[Problem]:
     """Return what is wrong with a draft, but for :func:`workflow_problems`."""
     told = set(workflow_problems(values))
-    return [problem for problem in _check(values, steps) if problem not in told]
+    problems = [problem for problem in _check(values, steps) if problem not in told]
+    if not told and not problems:
+        return check_recursion(_read(values, steps), using=router.db_for_write(Workflow))
+    return problems
 
 
 def complete_names(steps: Sequence[Step]) -> None:
@@ -46,7 +51,15 @@ def add_problem(form: forms.BaseForm, problem: Problem, told: Iterable[str]) -> 
 
 
 def _check(values: Mapping[str, Any], steps: Iterable[Step]) -> list[Problem]:
-    given = {key: values[key] for key in WORKFLOW_FIELDS if values.get(key) not in ("", None)}
-    data = {**given, "steps": [step.as_definition() for step in steps]}
-    _, problems = check_definition(data)
+    _, problems = check_definition(_data(values, steps))
     return [problem for problem in problems if problem.level == "error"]
+
+
+def _read(values: Mapping[str, Any], steps: Iterable[Step]) -> WorkflowSpec:
+    spec, _ = read_definition(_data(values, steps))
+    return spec
+
+
+def _data(values: Mapping[str, Any], steps: Iterable[Step]) -> dict[str, Any]:
+    given = {key: values[key] for key in WORKFLOW_FIELDS if values.get(key) not in ("", None)}
+    return {**given, "steps": [step.as_definition() for step in steps]}

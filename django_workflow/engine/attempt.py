@@ -200,6 +200,7 @@ def _make_context(going: Attempt) -> StepContext:
         steps=LoadedOutputs(going.outputs),
         event=event_for(row, claim.using),
         idempotency_key=f"{claim.run.pk}:{row.step}:{row.visit}:{row.index}",
+        using=claim.using,
         is_cancelled=claim.lease.is_cancelled,
         beat=claim.lease.demand,
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from ..definition.graph import Graph
-from ..models import StepRun, StepRunQuerySet
+from ..models import HAS_OUTPUT, StepRun, StepRunQuerySet
 from ..status import StepStatus
 
 NOT_STARTED = (StepStatus.PENDING, StepStatus.WAITING)
@@ -61,14 +61,14 @@ def others_move(using: str, run_id: UUID, but: Iterable[UUID]) -> bool:
 def final_output(
     using: str, run_id: UUID, graph: Graph, known: Mapping[str, Any], retired: Collection[str]
 ) -> Any:
-    """Return the output of the last step in list order that is done.
+    """Return the output of the last step in list order that has one.
 
     ``known`` are outputs that are being recorded.
     """
     last = next(reversed(graph.steps))
     if last in known:
         return known[last]
-    done = StepRun.objects.using(using).current().filter(run_id=run_id, index=-1, status=StepStatus.DONE)
+    done = StepRun.objects.using(using).current().filter(HAS_OUTPUT, run_id=run_id, index=-1)
     names = {*done.exclude(step__in=retired).values_list("step", flat=True), *known}
     if not names:
         return None

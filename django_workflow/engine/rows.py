@@ -144,10 +144,6 @@ def moved_values(
     }
     if move.leads_to is not None:
         values["event"] = {"name": LEADS_TO, "payload": move.leads_to}
-    if report.awaits is not None:
-        values["awaits"] = report.awaits
-    if report.child_id is not None:
-        values["child_id"] = report.child_id
     if isinstance(report.result, Erred):
         values |= {"error": report.result.message, "error_type": report.result.type[:255]}
     if move.waiting_for == WaitingFor.RETRY:
@@ -159,8 +155,12 @@ def moved_values(
 
 
 def _kept_values(row: StepRun, report: Report) -> dict[str, Any]:
-    """Return the columns that each call of the handler adds to: log lines, progress, state changes."""
+    """Return the columns that keep what they have where a call gives nothing: logs, progress, awaits."""
     values: dict[str, Any] = {}
+    if report.awaits is not None:
+        values["awaits"] = report.awaits
+    if report.child_id is not None:
+        values["child_id"] = report.child_id
     if report.lines:
         values["logs"] = [*(row.logs or ()), *report.lines]
     if report.progress is not None:

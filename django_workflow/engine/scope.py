@@ -10,11 +10,10 @@ from django.db.models import Q
 
 from ..codec import decode, load
 from ..definition.expressions import NO_OUTPUT
-from ..models import Run, StepRun
+from ..models import HAS_OUTPUT, Run, StepRun
 from ..status import StepStatus
 
 # Skipped by a person, who gave its output.
-SKIPPED_WITH_OUTPUT = Q(status=StepStatus.SKIPPED, output__isnull=False)
 NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -53,7 +52,7 @@ class Outputs(Mapping[str, Any]):
     def _read(self, name: str) -> Any:
         if name in self._known:
             return decode(self._known[name], using=self._using)
-        row = self._latest(name, Q(status=StepStatus.DONE) | SKIPPED_WITH_OUTPUT)
+        row = self._latest(name, HAS_OUTPUT)
         return NO_OUTPUT if row is None else decode(row.output, using=self._using)
 
 

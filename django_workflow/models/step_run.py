@@ -13,6 +13,9 @@ from .approvable import User, may_be_answered
 from .keys import uuid7
 from .run import Run
 
+# Done, or skipped by a person who gave an output.
+HAS_OUTPUT = Q(status=StepStatus.DONE) | Q(status=StepStatus.SKIPPED, output__isnull=False)
+
 
 class StepRunQuerySet(models.QuerySet["StepRun"]):
     """Named sets of step runs."""

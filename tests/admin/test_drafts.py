@@ -157,7 +157,7 @@ def test_a_form_with_more_fields_than_django_takes_says_so(editor: Client, draft
     ("changes", "field", "text"),
     [
         ({"type": "no.such"}, "steps-1-type", "unknown step type"),
-        ({"type": "flow.approval"}, "steps-1-type", "later release"),
+        ({"type": "flow.approval"}, "steps-1-params", "exactly one of"),
         ({"name": "Second"}, "steps-1-name", "no step name"),
         ({"name": "end"}, "steps-1-name", "meaning of its own"),
         ({"condition": "total >"}, "steps-1-condition", ""),
@@ -200,6 +200,13 @@ def test_publishing_shows_a_problem_at_the_field_of_the_workflow(
 ) -> None:
     errors = errors_of(editor, change_url(draft), form_data(draft, **fields, _publish="1"))
     assert list(errors) == [field]
+
+
+def test_publishing_a_workflow_that_would_call_itself_without_end_is_refused(editor: Client) -> None:
+    call = {"position": 1, "name": "again", "type": "flow.call", "params": '{"workflow": "shop"}'}
+    errors = errors_of(editor, ADD, form_data(None, call, _publish="1"))
+    assert "without end" in errors["steps-0-params"][0]
+    assert not Workflow.objects.exists()
 
 
 def test_publishing_without_steps_is_refused_on_top_of_the_steps(editor: Client) -> None:

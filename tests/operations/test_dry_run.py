@@ -84,6 +84,24 @@ def test_other_branches_go_on_as_far_as_they_can() -> None:
     assert found.missing == ("left",)
 
 
+def test_a_step_that_a_jump_begins_anew_is_missing_no_longer() -> None:
+    ask = {"if": "n == 1", "then": "over"}
+    steps = [
+        {"name": "ask", "type": "flow.branch", "with": ask, "needs": []},
+        echo("unknown", needs=["ask"]),
+        {**set_state("back", n=1), "needs": [], "delay": "1d", "next": "ask"},
+        echo("over", needs="jump"),
+    ]
+    define("anew", steps=steps)
+    found = tried("anew", {"n": 0}, outputs={"over": 1})
+    assert [(each.step, each.status) for each in found.steps[:3]] == [
+        ("ask", "done"),
+        ("unknown", "stopped"),
+        ("back", "done"),
+    ]
+    assert (found.status, found.missing) == ("done", ())
+
+
 def test_a_null_output_is_given() -> None:
     define("one", steps=[echo("one")])
     assert tried("one", outputs={"one": None}).status == "done"
