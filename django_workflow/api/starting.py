@@ -9,8 +9,9 @@ from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model
 
-from ..engine import create, dry_report, publish
-from ..engine import dry_run as dry_runs
+from ..engine import create, publish
+from ..engine.dry import run as dry_runs
+from ..engine.dry.report import DryRun
 from ..exceptions import DefinitionError
 from ..models import ManagedBy, Run, Workflow
 from .finding import RunLike, find_run, known_user, name_of
@@ -119,7 +120,7 @@ def dry_run(
     outputs: Mapping[str, Any] | None = None,
     like: RunLike | None = None,
     using: str | None = None,
-) -> dry_report.DryRun:
+) -> DryRun:
     """Return where a run of ``workflow`` would go: nothing is written or sent, and no handler is called.
 
     Conditions, items and params are evaluated step by step. What a handler would return is taken from

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..engine.dry_report import DryRun, DryStep
+from ..engine.dry.report import DryRun, DryStep
 from .run_report import cut, show_value
 
 # Of more items only those that fail have a line.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import connections
-from django.db.models import F
 
 from django_workflow.engine import callers, stuck
+from django_workflow.engine.now import database_now, set_clock
 from django_workflow.engine.recover import recover_worker
 from django_workflow.engine.tick import tick
 from django_workflow.engine.who import worker_name
@@ -77,75 +78,84 @@ def living(life: Life) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What people and time do to runs, in this order. An act is begun again by who saw it die.
-
-    ``define`` makes the workflows; acts marked as ``time`` are no process's, and do not die.
-    """
+    """What people and time do to runs, in this order; an act is done again by who saw it die."""
 
     define: Act
     acts: Sequence[Act]
-    expected: Sequence[str] = ()
 
 
-@dataclass(slots=True, kw_only=True)
-class Portrait:
-    """All that is there in the end, without names and times that differ from life to life."""
+class Fate:
+    """The lives of the processes of one telling, one after the other."""
 
-    runs: list[Any] = field(default_factory=list)
-    steps: list[Any] = field(default_factory=list)
-    events: list[Any] = field(default_factory=list)
-    actions: list[Any] = field(default_factory=list)
-    written_atomically: list[str] = field(default_factory=list)
+    def __init__(self, *, ends: Iterable[int] = ()) -> None:
+        """Let the first process die after so many commits, the next after so many, and so on."""
+        self._ends = iter(ends)
+        self._left = next(self._ends, None)
+        self.commits = 0
+        self.deaths = 0
 
-
-def time_passes(*, hours: float) -> Act:
-    """Return an act: so many hours go by, and nobody does anything."""
-
-    def pass_time() -> None:
-        for row in StepRun.objects.live().filter(due_at__isnull=False):
-            row.due_at -= timedelta(hours=hours)
-            if row.awaits and row.awaits.get("until"):
-                until = row.created_at - timedelta(hours=hours)
-                row.awaits = {**row.awaits, "until": until.isoformat()}
-            row.save()
-
-    pass_time.is_time = True  # type: ignore[attr-defined]
-    return pass_time
+    @contextmanager
+    def process(self) -> Iterator[Life]:
+        """Let the body be a process."""
+        life = Life(ends_after=self._left)
+        with living(life):
+            yield life
+        self.commits += life.commits
+        if life.is_over:
+            self.deaths += 1
+            self._left = next(self._ends, None)
+        elif self._left is not None:
+            self._left -= life.commits
 
 
-def tell(story: Story, life_of: Callable[[], Life]) -> list[Life]:
-    """Do the acts, each by a process with a life of its own, and what a clock does after a death."""
-    lives: list[Life] = []
+def time_passes(*, hours: float) -> None:
+    """An act: so many hours go by, and then a clock looks."""
+    set_clock(database_now("default") + timedelta(hours=hours))
+
+
+def tell(story: Story, fate: Fate) -> None:
+    """Do the acts, each by a process of its own, and what clocks do when one has died, and in the end."""
     for act in story.acts:
-        if hasattr(act, "is_time"):
+        if isinstance(act, partial) and act.func is time_passes:
             act()
             continue
-        is_done = False
-        while not is_done:
-            lives.append(life := life_of())
-            with living(life), suppress(VerbRefused):
-                act()
-                is_done = True
-            is_done = is_done or not life.is_over
-            if life.is_over:
-                recover(lives, life_of)
-    return lives
+        while not _do(act, fate):
+            recover(fate)
+    recover(fate)
 
 
-def recover(lives: list[Life], life_of: Callable[[], Life]) -> None:
+def _do(act: Act, fate: Fate) -> bool:
+    with fate.process() as life:
+        # What was done before the death is refused now.
+        with suppress(VerbRefused) if fate.deaths else nullcontext():
+            act()
+    return not life.is_over
+
+
+def recover(fate: Fate) -> None:
     """Do what clocks do after a process is known to be dead, until nothing moves. They may die, too."""
     for _ in range(500):
-        Event.objects.filter(is_new=True).update(at=F("at") - timedelta(minutes=1))
+        set_clock(database_now("default") + timedelta(seconds=5))
         callers._swept.clear()
         stuck._swept.clear()
         stuck._tried.clear()
-        lives.append(life := life_of())
         moved = 0
-        with living(life):
+        with fate.process() as life:
             moved = recover_worker("default", worker_name()) + tick("default", is_stopping=lambda: False)
         if not life.is_over and not moved:
             return
     raise AssertionError("it moves for ever")
+
+
+@dataclass(slots=True, kw_only=True)
+class Portrait:
+    """All that is there in the end, without the ids and times that differ from life to life."""
+
+    runs: list[Any]
+    steps: list[Any]
+    events: list[Any]
+    actions: list[Any]
+    written_atomically: list[str]
 
 
 def portray() -> Portrait:
@@ -173,7 +183,7 @@ def portray() -> Portrait:
         steps=sorted(steps, key=str),
         events=list(events),
         actions=sorted(RunAction.objects.values_list("run__workflow__name", "verb", "step")),
-        written_atomically=sorted(Note.objects.exclude(key=None).values_list("key", flat=True)),
+        written_atomically=sorted(Note.objects.exclude(key=None).values_list("text", flat=True)),
     )
 
 

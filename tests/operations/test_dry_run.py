@@ -13,8 +13,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_workflow import End, Goto, define, dry_run, exceptions, registry, trigger
-from django_workflow.engine.dry_report import DryRun, DryStep
-from django_workflow.engine.dry_words import describe_sleep
+from django_workflow.engine.dry.report import DryRun, DryStep
+from django_workflow.engine.dry.words import describe_sleep
 from django_workflow.models import Run, StepRun, Workflow
 from tests.testapp.models import Customer, Note, Order
 

@@ -94,6 +94,13 @@ def test_the_output_of_a_skipped_last_step_is_the_output_of_the_run() -> None:
     assert (fresh(run).status, fresh(run).output) == ("done", {"id": 7})
 
 
+def test_the_output_of_a_step_skipped_before_the_end_is_the_output_of_the_run_where_it_is_the_last() -> None:
+    nap = {"type": "flow.sleep", "needs": [], "with": {"for": "1h"}}
+    run = start([{**nap, "name": "zero"}, {**nap, "name": "one"}])
+    skip_step(run, "one", {"id": 7})
+    assert let_time_pass(run).output == {"id": 7}
+
+
 def test_a_step_skipped_without_an_output_leaves_the_output_to_the_one_before() -> None:
     run = start(
         [{"name": "zero", "type": "tests.echo", "with": {"value": 0}}, {"name": "one", "type": "tests.fail"}]

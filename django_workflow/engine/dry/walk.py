@@ -10,13 +10,13 @@ from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
 
-from ..status import StepStatus
-from .dry_attempt import attempt_dry, describe
-from .dry_call import Attempted, Memory
-from .dry_report import DryStep
-from .dry_words import describe_sleep
-from .moves import Ending, Erred, Finished, NewRow, Plan, RunState, Slept, StepState, Unknown
-from .plan import plan, plan_start, rows_needed
+from ...status import StepStatus
+from ..moves import Ending, Erred, Finished, NewRow, Plan, RunState, Slept, StepState, Unknown
+from ..plan import plan, plan_start, rows_needed
+from .attempt import attempt_dry, describe
+from .call import Attempted, Memory
+from .report import DryStep
+from .words import describe_sleep
 
 
 @dataclass(order=True, frozen=True, slots=True)

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..codec import decode, encode
-from ..context import StateChanges
-from ..definition.graph import Graph
-from ..exceptions import ExpressionError, NotStorable, ParamsError
-from ..models import Run, StepRun
-from ..outcomes import End, Goto
-from ..registry import get_handler
-from ..retry import error_names, type_name
-from ..status import RunStatus, StepStatus
-from .dry_outputs import LATE, Known
-from .moves import Erred
-from .programs import get_program
+from ...codec import decode, encode
+from ...context import StateChanges
+from ...definition.graph import Graph
+from ...exceptions import ExpressionError, NotStorable, ParamsError
+from ...models import Run, StepRun
+from ...outcomes import End, Goto
+from ...registry import get_handler
+from ...retry import error_names, type_name
+from ...status import RunStatus, StepStatus
+from ..moves import Erred
+from ..programs import get_program
+from .outputs import LATE, Known
 
 # Errors of a definition rather than of a handler: the definition of today may do better.
 _NOT_THE_HANDLERS = tuple(type_name(kind) for kind in (ExpressionError, NotStorable, ParamsError))

@@ -8,20 +8,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ..codec import check_size, decode, encode, load
-from ..conf import get_settings
-from ..context import NO_CHANGES, State, StateChanges, StepContext
-from ..definition.expressions import NO_OUTPUT, Expression, Template
-from ..definition.program import Part, Program
-from ..definition.spec import MAX_ITEMS, RESERVED_STATE, StepSpec
-from ..durations import LONGEST
-from ..exceptions import ExpressionError, NotStorable, OutcomeError
-from ..outcomes import End, Goto, Sleep
-from ..registry import Handler
-from .dry_outputs import Known, KnownOutputs
-from .dry_report import DryStep
-from .dry_words import describe_sleep, way_out
-from .moves import Finished, Result, Slept, StepState
+from ...codec import check_size, decode, encode, load
+from ...conf import get_settings
+from ...context import NO_CHANGES, State, StateChanges, StepContext
+from ...definition.expressions import NO_OUTPUT, Expression, Template
+from ...definition.program import Part, Program
+from ...definition.spec import MAX_ITEMS, RESERVED_STATE, StepSpec
+from ...durations import LONGEST
+from ...exceptions import ExpressionError, NotStorable, OutcomeError
+from ...outcomes import End, Goto, Sleep
+from ...registry import Handler
+from ..moves import Finished, Result, Slept, StepState
+from .outputs import Known, KnownOutputs
+from .report import DryStep
+from .words import describe_sleep, way_out
 
 # Our own types that decide where a run goes: they have no effect outside of it, so that calling them is fine.
 FOLLOWED = frozenset({"flow.set", "flow.branch", "flow.switch", "flow.end", "flow.fail", "flow.sleep"})

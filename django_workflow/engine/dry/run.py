@@ -8,22 +8,22 @@ from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
-from ..codec import decode
-from ..conf import get_settings
-from ..definition.program import Program
-from ..exceptions import ParamsError, WorkflowNotFound
-from ..models import Run, Workflow
-from ..registry import get_handler
-from ..status import RunStatus, StepStatus
-from .dry_call import FOLLOWED, Memory
-from .dry_outputs import KnownOutputs
-from .dry_recorded import read_recorded
-from .dry_report import DryRun
-from .dry_walk import Walk
-from .moves import RunState
-from .now import database_now
-from .orders import find_workflow, make_order
-from .programs import get_program
+from ...codec import decode
+from ...conf import get_settings
+from ...definition.program import Program
+from ...exceptions import ParamsError, WorkflowNotFound
+from ...models import Run, Workflow
+from ...registry import get_handler
+from ...status import RunStatus, StepStatus
+from ..moves import RunState
+from ..now import database_now
+from ..orders import find_workflow, make_order
+from ..programs import get_program
+from .call import FOLLOWED, Memory
+from .outputs import KnownOutputs
+from .recorded import read_recorded
+from .report import DryRun
+from .walk import Walk
 
 NO_RUN = str(UUID(int=0))
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..context import NO_CHANGES, StateChanges
-from ..retry import error_names, type_name
-from ..storable import clean_text
-from .moves import Erred
-from .report import MAX_ERROR
+from ...context import NO_CHANGES, StateChanges
+from ...retry import error_names, type_name
+from ...storable import clean_text
+from ..moves import Erred
+from ..report import MAX_ERROR
 
 LATE = 1 << 62
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ..codec import decode, encode
-from ..context import StateChanges
-from ..definition.spec import MAX_ITEMS
-from ..exceptions import ExpressionError
-from ..registry import get_handler, suggest_type
-from .dry_call import FOLLOWED, Attempted, Going, Memory, call_dry, evaluate
-from .dry_outputs import final_error
-from .dry_report import DryStep
-from .moves import Erred, Finished, Passed, StepState, Unknown
-from .plan import item_action
+from ...codec import decode, encode
+from ...context import StateChanges
+from ...definition.spec import MAX_ITEMS
+from ...exceptions import ExpressionError
+from ...registry import get_handler, suggest_type
+from ..moves import Erred, Finished, Passed, StepState, Unknown
+from ..plan import item_action
+from .call import FOLLOWED, Attempted, Going, Memory, call_dry, evaluate
+from .outputs import final_error
+from .report import DryStep
 
 
 def attempt_dry(memory: Memory, row: StepState, now: datetime) -> Attempted:
