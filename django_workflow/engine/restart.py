@@ -109,7 +109,8 @@ def _make_run(
         restarted_from_id=old.pk,
         subject_type=old.subject_type,
         subject_id=old.subject_id,
-        triggered_by_id=None if by is None else by.pk,
+        # Whose request it is: who may not approve it does not change by a restart.
+        triggered_by_id=old.triggered_by_id or (None if by is None else by.pk),
         deadline=None if program.spec.timeout is None else now + program.spec.timeout,
         created_at=now,
     )

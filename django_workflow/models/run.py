@@ -130,6 +130,11 @@ class Run(models.Model):
             models.Index(fields=("id",), name="workflow_run_active", condition=~Q(status__in=FINAL_RUN)),
             models.Index(fields=("parent",), name="workflow_run_children", condition=Q(parent__isnull=False)),
             models.Index(
+                fields=("parent",),
+                name="workflow_run_called",
+                condition=Q(parent__isnull=False) & ~Q(status__in=FINAL_RUN),
+            ),
+            models.Index(
                 fields=("deadline",),
                 name="workflow_run_overdue",
                 condition=Q(deadline__isnull=False) & ~Q(status__in=FINAL_RUN),

@@ -159,6 +159,11 @@ class StepRun(models.Model):
             models.Index(fields=("run",), name="workflow_step_run_live", condition=Q(status__in=LIVE_STEP)),
             models.Index(fields=("child",), name="workflow_step_run_calls", condition=Q(child__isnull=False)),
             models.Index(
+                fields=("child",),
+                name="workflow_step_run_to_wake",
+                condition=Q(status=StepStatus.WAITING, waiting_for=WaitingFor.CHILD),
+            ),
+            models.Index(
                 fields=("run",),
                 name="workflow_step_run_to_answer",
                 condition=Q(status=StepStatus.WAITING, waiting_for=WaitingFor.APPROVAL),

@@ -78,7 +78,8 @@ def step(name: str, type_: str = MARK, **fields: Any) -> dict[str, Any]:
 
 def call(workflow: str, name: str = "call", **fields: Any) -> dict[str, Any]:
     """Return a step that calls a workflow; the child has the key of its place."""
-    params = {"workflow": workflow, "key": f"{workflow}-{{{{ index|default:'' }}}}", **fields.pop("params", {})}
+    key = f"{workflow}-{{{{ index }}}}" if "for_each" in fields else workflow
+    params = {"workflow": workflow, "key": key, **fields.pop("params", {})}
     return step(name, "flow.call", **{"with": params, **fields})
 
 
@@ -104,7 +105,7 @@ def all_of(*acts: Callable[[], object]) -> Callable[[], None]:
 
 START = partial(trigger, "flow", {"values": [1, 2, 3]}, key="k")
 RUN = ("flow", "k")
-FAIL = step("fail", "tests.fail")
+FAIL = step("broken", "tests.fail")
 UNDO = {"type": ATOMIC, "with": {"value": "{{ output }}"}}
 TYPES = (MARK, ATOMIC, SHARING)
 
@@ -150,7 +151,7 @@ def _child() -> Story:
         flow(call("grandchild"), step("between"), name="child"),
         flow(call("child"), step("after", ATOMIC, **{"with": {"value": "{{ steps.call }}"}})),
     )
-    go = partial(send_event, ("grandchild", "grandchild-"), "go", 5, id="e1")
+    go = partial(send_event, ("grandchild", "grandchild"), "go", 5, id="e1")
     return Story(define=define_all, acts=[START, go])
 
 
@@ -190,7 +191,7 @@ def _retried_child() -> Story:
         partial(time_passes, hours=2),
         WORK,
         partial(retry_run, RUN),
-        partial(send_event, ("child", "child-"), "open", 1, id="e1"),
+        partial(send_event, ("child", "child"), "open", 1, id="e1"),
     ]
     return Story(define=define_all, acts=acts)
 

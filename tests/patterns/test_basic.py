@@ -87,7 +87,7 @@ def test_wcp_02_parallel_split_is_executed_by_several_workers_at_once(register: 
     assert (fresh(run).status, statuses(run)) == ("done", {"take": "done", "charge": "done", "pack": "done"})
 
 
-@pytest.mark.parametrize("order", permutations(["charged", "packed", "printed"]), ids=" ".join)
+@pytest.mark.parametrize("order", list(permutations(["charged", "packed", "printed"])), ids=" ".join)
 def test_wcp_03_synchronization(kit: Kit, order: tuple[str, ...]) -> None:
     """What joins the branches begins once, after the last of them, whichever that is."""
     run = start(kit, JOINED)

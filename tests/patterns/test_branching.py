@@ -101,7 +101,7 @@ def test_wcp_08_multi_merge_is_made_by_a_jump_for_branches_that_never_overlap(ki
 
 
 def test_wcp_09_structured_discriminator(kit: Kit) -> None:
-    """The first branch to end begins what follows, the others change nothing, and a loop resets it."""
+    """The first branch to end begins what follows, the others change nothing, and a loop sets it back."""
     run = start(
         kit,
         """
@@ -111,11 +111,17 @@ def test_wcp_09_structured_discriminator(kit: Kit) -> None:
           - {name: near, type: flow.wait, needs: [ask], with: {event: near}}
           - {name: far, type: flow.wait, needs: [ask], with: {event: far}}
           - {name: take, type: tests.echo, needs: [near, far], join: any}
-          - {name: content, type: flow.wait, needs: [near, far, take], with: {event: [content, again]}}
-          - {name: end, type: tests.echo, if: "True"}
-        """.replace("name: end", "name: over"),
+          - {name: judge, type: flow.wait, needs: [near, far, take], with: {event: [good, bad]}}
+          - {name: again, type: flow.branch, with: {if: "steps.judge.event == 'bad'", then: ask}}
+        """,
     )
     kit.send_event(run, "far")
     assert statuses(run) == {"ask": "done", "near": "waiting", "far": "done", "take": "done"}
     kit.send_event(run, "near")
-    assert run.step_runs.filter(step="take").count() == 1
+    kit.send_event(run, "bad")
+    assert kit.path(run) == ["ask", "far", "take", "near", "judge", "again", "ask"]
+    assert statuses(run) == {"ask": "done", "near": "waiting", "far": "waiting"}
+    for event in ("near", "far", "good"):
+        kit.send_event(run, event)
+    assert run.status == "done"
+    assert kit.path(run)[7:] == ["near", "take", "far", "judge", "again"]

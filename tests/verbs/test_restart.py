@@ -28,7 +28,7 @@ def test_a_restarted_run_begins_anew_with_the_same_input_and_is_linked(broken) -
     broken.clear()
     new = restart_run(old, by=operator, note="mended")
     assert (new.pk != old.pk, new.status, new.restarted_from) == (True, "done", old)
-    assert (new.input, new.subject, new.triggered_by) == (old.input, owner, operator)
+    assert (new.input, new.subject, new.triggered_by) == (old.input, owner, owner)
     assert (new.source, new.was_created) == ("code", True)
     assert new.deadline > timezone.now() + timedelta(hours=23)
     assert fresh(old).status == "failed"
