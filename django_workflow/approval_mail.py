@@ -74,8 +74,10 @@ def _recipient(address: str, users: Sequence[AbstractBaseUser]) -> Recipient:
     model = auth.get_user_model()
     same = model._base_manager.filter(**{f"{model.get_email_field_name()}__iexact": address})
     owners = [user for user in same[:10] if user.is_active]
-    may_answer = len(owners) == 1 and owners[0] in users
-    return Recipient(address=address, user=owners[0] if may_answer else None)
+    if len(owners) != 1 or owners[0] not in users:
+        return Recipient(address=address, user=None)
+    # To the address as it is stored: a database may call two alike that different people have.
+    return Recipient(address=_address(owners[0]), user=owners[0])
 
 
 def _address(user: AbstractBaseUser) -> str:

@@ -98,7 +98,9 @@ def _find_users(named: Any) -> Users:
     unknown = []
     for item in items:
         user = _find_user(item, by_name, by_key)
-        if user is None:
+        if _is_ambiguous(item, by_name, by_key):
+            unknown.append(f"{item!r:.80} is the key of one user and the username of another: give the row")
+        elif user is None:
             unknown.append(f"there is no user {str(item)!r:.80}")
         else:
             found[str(user.pk)] = user
@@ -113,6 +115,11 @@ def _find_user(item: Any, by_name: Users, by_key: Users) -> AbstractBaseUser | N
     if isinstance(item, str) and item in by_name:
         return by_name[item]
     return next((by_key[str(key)] for key in _keys(item) if str(key) in by_key), None)
+
+
+def _is_ambiguous(item: Any, by_name: Users, by_key: Users) -> bool:
+    named = by_name.get(item) if isinstance(item, str) else None
+    return named is not None and any(by_key.get(str(key), named).pk != named.pk for key in _keys(item))
 
 
 def _users_named(items: Iterable[Any]) -> Users:

@@ -21,6 +21,9 @@ class Settings:
 
     ``QUEUE`` is None where steps run inline. It is so by default without ``RQ_QUEUES``, and for a queue that
     itself is to run its jobs at once (``"ASYNC": False``); else the default is ``"default"``.
+
+    ``ASYNC_TOGETHER``: how many calls of async handlers one worker may have under way at once, in one event
+    loop; 1, the default, is one after the other.
     """
 
     QUEUE: str | None = None
@@ -36,6 +39,7 @@ class Settings:
     BASE_URL: str = ""
     KEEP: timedelta | None = timedelta(days=90)
     POLL: timedelta | None = timedelta(seconds=1)
+    ASYNC_TOGETHER: int = 1
 
 
 NAMES = frozenset(each.name for each in fields(Settings))
@@ -79,4 +83,6 @@ def _convert(name: str, value: Any) -> Any:
         raise TypeError
     if name in _DURATIONS and value is not None:
         return parse_duration(value)
+    if name == "ASYNC_TOGETHER" and (type(value) is not int or value < 1):
+        raise TypeError
     return tuple(value) if name == "HIDDEN_FIELDS" else value

@@ -65,6 +65,8 @@ def answer_approval(request: HttpRequest, token: str) -> HttpResponse:
     user, row = _find_user(request, link), _find_row(link)
     if row is None or user is None:
         return _say(request, _("What was asked here is not there any more."), 404)
+    if link.user is None and row.awaits is not None and why_not(user, row, row.run):
+        return _say(request, _("You may not answer this."), 403)
     answered = row.answers.filter(by=user.pk).exists()
     if answered or (row.status, row.waiting_for) != (StepStatus.WAITING, WaitingFor.APPROVAL):
         return _say_what_happened(request, row)

@@ -32,13 +32,17 @@ INSTALLED_APPS = [
     "example_project.shop",
 ]
 
+# Where the links in mails lead: a mail is written by a worker, which has no request to ask.
+BASE_URL = "http://127.0.0.1:8000"
+DJANGO_WORKFLOW = {"BASE_URL": BASE_URL}
+
 if REDIS:
     INSTALLED_APPS += ["django_rq"]
     RQ_QUEUES = {
         "default": {"UNIX_SOCKET_PATH": REDIS, "DB": 0},
         "workflows": {"UNIX_SOCKET_PATH": REDIS, "DB": 0},
     }
-    DJANGO_WORKFLOW = {"QUEUE": "workflows", "LEASE": os.environ.get("EXAMPLE_LEASE", "60s")}
+    DJANGO_WORKFLOW |= {"QUEUE": "workflows", "LEASE": os.environ.get("EXAMPLE_LEASE", "60s")}
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -59,15 +59,21 @@ def test_the_demo_shows_every_step_and_where_things_are(tmp_path: Path) -> None:
     for shown in (first, second):
         assert re.search(r"✓ greet .* ms  .*\"sent\": 1", shown)
         assert re.search(r"✗ charge .* no answer from the payment provider\n  … charge is tried again", shown)
-        assert re.search(r"✓ charge .*\n  ✓ gift", shown)
-        assert "order-fulfilment is failed: the card is not good for 640.00" in shown
-        assert shown.count("✓ deliver") == 3
-    mail = Path(re.findall(r"mail +(\S+)", first)[0])
+        assert re.search(r"… paid waits for an event; .*\n  ✓ paid", shown)
+        assert re.search(
+            r"… approve waits for a person: .*\n    http\S+\n  ✓ approve .*\"by\": \[\"manager\"", shown
+        )
+        assert re.search(r"✓ tell\[0\] .*\"customer-\d@.*\n  ✓ tell\[1\] .*\"friend@", shown)
+        assert re.search(r"✗ reserve .* 0 pieces of Lamp .*\n  ✓ charge:undo", shown)
+        assert "order-fulfilment is failed: 0 pieces of Lamp are left, and 1 are ordered" in shown
+        assert shown.count("\n    ✓ deliver") == 2
+        assert re.findall(r"\(it is (\w+)\)", shown) == ["fulfilled", "fulfilled", "refunded"]
+    mail = Path(re.findall(r"mail +(\S+)", first.partition("Where things are")[2])[0])
     assert b"customer-1@example.com" in mail.read_bytes()
     assert re.search(r"contact +http://127.0.0.1:8000/admin/shop/contact/\d+/change/", first)
     assert (
         len(re.findall(r"run +http://127.0.0.1:8000/admin/django_workflow/run/[-0-9a-f]+/change/", first))
-        == 4
+        == 5
     )
     assert "customer-2 signs up" in second
     assert first.endswith("make serve opens these pages (user demo, password demo).\n")
@@ -75,11 +81,13 @@ def test_the_demo_shows_every_step_and_where_things_are(tmp_path: Path) -> None:
 
 def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
     page = (ROOT / "README.md").read_text()
-    shown = re.search(r"```text\n(A teapot.*?)```", page, re.DOTALL)
+    shown = re.search(r"```text\n(2 desks.*?)```", page, re.DOTALL)
     assert shown is not None
     figures = r"\d+ ms|\d\.\d s|ch_[0-9a-f]+"
-    pieces = re.split(rf"…(?=\n)|{figures}", re.sub(" +", " ", shown[1]))
-    pattern = rf"(?:{figures}|.*)".join(map(re.escape, pieces))
+    # As in every block of the page: alone in a line it stands for any lines, else for the rest of its line.
+    parts = re.split(rf"(^…\n|…$|{figures})", re.sub(" +", " ", shown[1]), flags=re.MULTILINE)
+    texts, gaps = map(re.escape, parts[::2]), ["(?s:.*)" if gap == "…\n" else ".*" for gap in parts[1::2]]
+    pattern = "".join(f"{text}{gap}" for text, gap in zip(texts, [*gaps, ""], strict=True))
     assert re.search(pattern, re.sub(" +", " ", run_manage(tmp_path, "demo")))
 
 
@@ -93,8 +101,8 @@ def test_the_demo_with_workers_kills_one_and_loses_nothing(tmp_path: Path, redis
     assert shown.count("✓ tell") == 6
     facts = dict(re.findall(r"^  ([a-z ]+?) +(\d+)$", shown, re.MULTILINE))
     assert facts == {
-        "runs done": "8",
-        "steps done": "34",
+        "runs done": "9",
+        "steps done": "54",
         "recorded twice": "0",
         "crashes counted": "1",
         "cards charged": "6",

@@ -89,7 +89,7 @@ def apply_to_list(
     """Ask; when confirmed apply the verb to each of a few runs. Raises ``PermissionDenied``."""
     chosen = list(runs[: MOST + 1])
     if len(chosen) > MOST:
-        text = _("At most %s runs at once; larger numbers come with a later release.")
+        text = _("At most %s runs at once here: manage.py workflow_runs does any number.")
         page.message_user(request, text % MOST, messages.ERROR)
         return None
     if not all(is_allowed(request, CONTROL, run) for run in chosen):

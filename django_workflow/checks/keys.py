@@ -104,4 +104,5 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "BASE_URL": ("text, such as 'https://shop.example'", _is_text),
     "KEEP": _MAYBE_DURATION,
     "POLL": _MAYBE_DURATION,
+    "ASYNC_TOGETHER": _COUNT,
 }

@@ -44,6 +44,11 @@ class Attempt:
     params: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     context: StepContext | None = None
+    limit: timedelta | None = None
+    # By the monotonic clock: when the handler was called.
+    began: float = 0.0
+    # The database connection that the attempt began with.
+    connection: Any = None
 
 
 def attempt(claim: Claim, handler: Handler) -> Report:
@@ -52,30 +57,34 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     Raises ``LeaseLost``, ``NotRecorded`` when the run's connection was lost meanwhile, the deadlock of an
     atomic handler, and what no handler may catch.
     """
-    connection = connections[claim.using].connection
-    going = _begin(claim, handler)
+    going = begin(claim, handler)
     try:
-        with deadline(_limit_of_expressions(going)):
-            report = _before_call(going)
-        report = report or _call(going)
+        report = prepare(going) or _call(going)
         if claim.lease.is_lost:
             raise LeaseLost
         return report
-    except LeaseLost:
-        raise
-    except (OperationalError, InterfaceError) as error:
-        if is_lost(claim.using, error, connection) and note_loss(claim.step_run.pk):
+    except (Exception, CancelledError, DeadlinePassed) as error:
+        return judge(going, error)
+
+
+def judge(going: Attempt, error: BaseException) -> Report:
+    """Return the report of an attempt that ``error`` ended; raises what ``attempt`` raises."""
+    if isinstance(error, LeaseLost):
+        raise error
+    if isinstance(error, (OperationalError, InterfaceError)):
+        using, row = going.claim.using, going.claim.step_run
+        if is_lost(using, error, going.connection) and note_loss(row.pk):
             raise NotRecorded from error
-        if handler.atomic and is_passing(error):
-            raise
-        return report_error(error, going.params, going.context)
-    except DeadlinePassed:
-        return report_error(_timed_out(going), going.params, going.context)
-    except (Exception, CancelledError) as error:
-        return report_error(error, going.params, going.context)
+        if going.handler.atomic and is_passing(error):
+            raise error
+    if isinstance(error, DeadlinePassed):
+        error = _timed_out(going)
+    return report_error(error, going.params, going.context)
 
 
-def _begin(claim: Claim, handler: Handler) -> Attempt:
+def begin(claim: Claim, handler: Handler) -> Attempt:
+    """Return an attempt of the claimed step run that has not done anything yet."""
+    connection = connections[claim.using].connection
     steps, row, undone, known = claim.program.graph.steps, claim.step_run, None, claim.known
     if row.undoes_id is not None:
         undone = StepRun.objects.using(claim.using).get(pk=row.undoes_id)
@@ -83,14 +92,28 @@ def _begin(claim: Claim, handler: Handler) -> Attempt:
     outputs = Outputs(claim.run, steps, claim.using, known)
     errors = Errors(claim.run, steps, claim.using)
     scope = Scope(claim.run, row, outputs, errors, claim.using, undone=undone)
-    return Attempt(claim=claim, handler=handler, scope=scope, outputs=outputs, undone=undone)
+    return Attempt(
+        claim=claim,
+        handler=handler,
+        scope=scope,
+        outputs=outputs,
+        undone=undone,
+        limit=time_limit(claim.spec, handler),
+        connection=connection,
+    )
+
+
+def prepare(going: Attempt) -> Report | None:
+    """Work out condition, items and params; return the report of a step that is not to be called."""
+    with deadline(_limit_of_expressions(going)):
+        return _before_call(going)
 
 
 def _limit_of_expressions(going: Attempt) -> timedelta | None:
     """Return how long conditions and params may take to evaluate; None where the step has none."""
     spec = going.claim.spec
     has_expressions = spec.params or spec.condition is not None or spec.for_each is not None
-    return time_limit(spec, going.handler) if has_expressions else None
+    return going.limit if has_expressions else None
 
 
 def _before_call(going: Attempt) -> Report | None:
@@ -156,19 +179,36 @@ def _outputs_of_items(claim: Claim) -> list[Any]:
 
 
 def _call(going: Attempt) -> Report:
-    claim = going.claim
+    arguments = open_call(going)
+    try:
+        outcome = call_handler(going.handler, arguments, going.limit, going.context)
+    finally:
+        close_call(going)
+    return understand(going, outcome)
+
+
+def open_call(going: Attempt) -> dict[str, Any]:
+    """Note that the handler is called now; return its arguments. Raises ``LeaseLost``."""
+    claim, limit = going.claim, going.limit
     going.context = context = _make_context(going)
     name = going.handler.signature.context_name
     arguments = going.arguments if name is None else {**going.arguments, name: context}
-    limit = time_limit(claim.spec, going.handler)
     commit_start(claim, going.handler)
     claim.lease.begin(None if limit is None else limit.total_seconds())
-    began = time.monotonic()
-    try:
-        outcome = call_handler(going.handler, arguments, limit, context)
-    finally:
-        claim.lease.end()
-        note_call(going.handler, time.monotonic() - began)
+    going.began = time.monotonic()
+    return arguments
+
+
+def close_call(going: Attempt) -> None:
+    """Note that the handler has ended."""
+    going.claim.lease.end()
+    note_call(going.handler, time.monotonic() - going.began)
+
+
+def understand(going: Attempt, outcome: Any) -> Report:
+    """Return the report of what the handler gave."""
+    claim, context = going.claim, going.context
+    assert context is not None
     meaning = interpret(claim, outcome)
     encoded = encode(meaning.output, "output", using=claim.using)
     check_size(encoded, "output", get_settings().MAX_BYTES)
@@ -218,5 +258,5 @@ def _checked_changes(context: StepContext, claim: Claim) -> StateChanges:
 
 
 def _timed_out(going: Attempt) -> StepTimeout:
-    limit = time_limit(going.claim.spec, going.handler)
-    return StepTimeout(f"step {going.claim.step_run.step!r} ran longer than its timeout of {limit}")
+    name = going.claim.step_run.step
+    return StepTimeout(f"step {name!r} ran longer than its timeout of {going.limit}")

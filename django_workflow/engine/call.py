@@ -27,6 +27,9 @@ from .stand_ins import answer, has_stand_in
 # How both of PostgreSQL's drivers number a transaction that is open, and one that an error has stopped.
 _OPEN = (2, 3)
 
+# By alias: autocommit, whether in an atomic block, and how deep.
+Transactions = Mapping[str, tuple[bool, bool, int]]
+
 
 def time_limit(spec: StepSpec, handler: Handler) -> timedelta | None:
     """Return how long an attempt may take: what the step says, else the handler, else the setting.
@@ -63,9 +66,7 @@ def call_handler(
 
     Raises what it raises, ``DeadlinePassed``, or ``OutcomeError``.
     """
-    before = {
-        connection.alias: _transaction_of(connection) for connection in connections.all(initialized_only=True)
-    }
+    before = open_transactions()
     try:
         if context is not None and has_stand_in(context.step):
             with deadline(limit):
@@ -75,28 +76,29 @@ def call_handler(
         with deadline(limit):
             return handler.function(**arguments)
     finally:
-        _close_open_transactions(before)
+        close_transactions(before)
 
 
-class _Overdue(BaseException):
+class Overdue(BaseException):
     """An async handler was past its deadline. ``DeadlinePassed`` itself would break the event loop."""
 
 
 def _call_async(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
     try:
-        return async_to_sync(_await)(handler, arguments, limit)
-    except _Overdue:
+        return async_to_sync(await_handler)(handler, arguments, limit)
+    except Overdue:
         raise DeadlinePassed from None
 
 
-async def _await(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
+async def await_handler(handler: Handler, arguments: Mapping[str, Any], limit: timedelta | None) -> Any:
+    """Return the outcome of an async handler. Raises what it raises, or ``Overdue``."""
     timer = asyncio.timeout(None if limit is None else limit.total_seconds())
     try:
         async with timer:
             return await handler.function(**arguments)
     except TimeoutError:
         if timer.expired():
-            raise _Overdue from None
+            raise Overdue from None
         raise
 
 
@@ -104,7 +106,13 @@ def _transaction_of(connection: Any) -> tuple[bool, bool, int]:
     return connection.autocommit, connection.in_atomic_block, len(connection.savepoint_ids)
 
 
-def _close_open_transactions(before: Mapping[str, tuple[bool, bool, int]]) -> None:
+def open_transactions() -> Transactions:
+    """Return, by alias, in which transactions this thread's connections are."""
+    return {each.alias: _transaction_of(each) for each in connections.all(initialized_only=True)}
+
+
+def close_transactions(before: Transactions) -> None:
+    """Roll back what a handler left open. Raises ``OutcomeError`` where it did."""
     left_open = [
         connection.alias
         for connection in connections.all(initialized_only=True)

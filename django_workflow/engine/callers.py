@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from ..exceptions import VerbRefused
@@ -21,12 +22,15 @@ from ..models import Run, RunQuerySet, StepRun, StepRunQuerySet
 from ..signals import run_finished
 from ..status import FINAL_RUN, RunStatus, StepStatus, WaitingFor
 from . import control
+from .claim import put
 from .gate import StaleClaim, lock_run
+from .give_back import RunIsBusy, lock_if_free
 from .hand_over import hand_over
 from .now import database_now
 from .retry import RETRY_CHILD, retry
+from .statements import change
 from .telling import calls_ended
-from .waits import CHILD, event_of
+from .waits import CHILD, event_of, is_ours
 
 logger = logging.getLogger("django_workflow")
 
@@ -38,6 +42,9 @@ AT_ONCE = 200
 # A step that ended so no longer waits for what it called.
 LEFT = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED)
 
+# Locks a run of an alias, and returns it as it is now.
+Lock = Callable[[str, UUID], Run]
+
 _swept: dict[str, float] = {}
 
 
@@ -47,23 +54,27 @@ def connect() -> None:
     calls_ended.connect(_on_calls_ended, dispatch_uid="django_workflow.callers.down")
 
 
-def wake_callers(using: str, child_id: UUID) -> int:
-    """Let the steps that wait for a run go on, where it is final; return how many runs have such steps."""
-    waiting = _waiting(using).filter(child=child_id)
-    if waiting.filter(event__name=RETRY_CHILD).exists():
-        _retry_child(using, child_id)
-    callers = waiting.order_by("run").values_list("run", flat=True).distinct()
-    return sum(wake_caller(using, run_id) for run_id in list(callers))
+def wake_callers(using: str, child_id: UUID, *, lock: Lock = lock_run) -> int:
+    """Let the steps that wait for a run go on, where it is final; return how many runs have such steps.
+
+    ``lock``: how runs are locked; a clock does not wait for one that a handler holds.
+    """
+    waiting = list(_waiting(using).filter(child=child_id).order_by("run").values_list("run", "event"))
+    is_asked_for = any(is_ours(event, RETRY_CHILD) for _run_id, event in waiting)
+    refused = child_id if is_asked_for and not _retry_child(using, child_id, lock) else None
+    callers = dict.fromkeys(run_id for run_id, _event in waiting)
+    return sum(wake_caller(using, run_id, lock=lock, refused=refused) for run_id in callers)
 
 
-def wake_caller(using: str, run_id: UUID) -> bool:
-    """Let the steps of one run go on whose called runs are final; return whether there were any."""
-    with suppress(StaleClaim), transaction.atomic(using=using):
-        run = lock_run(using, run_id)
-        rows = _waiting(using).filter(run=run)
-        rows.filter(event__name=RETRY_CHILD).exclude(child__status__in=FINAL_RUN).update(event=None)
-        over = rows.filter(_IS_OVER).annotate(child_status=F("child__status"))
-        ended = [row for row in over if not _is_to_retry(row)]
+def wake_caller(using: str, run_id: UUID, *, lock: Lock = lock_run, refused: UUID | None = None) -> bool:
+    """Let the steps of one run go on whose called runs are final; return whether there were any.
+
+    ``refused``: a called run that was to be retried, and cannot be.
+    """
+    with suppress(StaleClaim, RunIsBusy), transaction.atomic(using=using):
+        run = lock(using, run_id)
+        over = _with_child(_waiting(using).filter(_IS_OVER, run=run))
+        ended = [row for row in over if row.child_id == refused or not _is_to_retry(row)]
         _make_ready(using, run, ended, database_now(using))
         return bool(ended)
     return False
@@ -84,9 +95,13 @@ def repeat(using: str) -> int:
     left = list(_left(using).order_by("pk")[:BATCH])
     if len(runs) < BATCH and len(left) < BATCH:
         _swept[using] = now
-    for child_id in list(_to_retry(using)[:BATCH]):
-        _retry_child(using, child_id)
-    return sum(wake_caller(using, run_id) for run_id in runs) + _cancel(using, left)
+    to_retry = {row.child_id for row in _to_retry(using)[:BATCH] if _is_to_retry(row)}
+    acts: list[Callable[[], int]] = [
+        *(partial(wake_callers, using, child_id, lock=lock_if_free) for child_id in to_retry),
+        *(partial(wake_caller, using, run_id, lock=lock_if_free) for run_id in runs),
+        *(partial(_cancel_if_free, using, child) for child in left),
+    ]
+    return sum(map(_try, acts))
 
 
 _IS_OVER = Q(child=None) | Q(child__status__in=FINAL_RUN)
@@ -101,38 +116,65 @@ def _left(using: str) -> RunQuerySet:
     return called.filter(parent__child=F("pk")).exclude(Exists(_waiting(using).filter(child=OuterRef("pk"))))
 
 
+def _with_child(rows: StepRunQuerySet) -> Any:
+    return rows.annotate(child_status=F("child__status"), child_ended=F("child__finished_at"))
+
+
 def _is_to_retry(row: Any) -> bool:
-    is_asked_for = row.event is not None and row.event["name"] == RETRY_CHILD
-    return bool(is_asked_for and row.child_status == RunStatus.FAILED)
+    """Whether the called run is as it was when the retry was asked for: having failed again it counts."""
+    is_failed = row.child_status == RunStatus.FAILED and is_ours(row.event, RETRY_CHILD)
+    return bool(is_failed and row.event["at"] == row.child_ended.isoformat())
 
 
 def _to_retry(using: str) -> Any:
-    rows = _waiting(using).filter(event__name=RETRY_CHILD, child__status=RunStatus.FAILED)
-    return rows.values_list("child", flat=True)
+    return _with_child(_waiting(using).filter(event__name=RETRY_CHILD, child__status=RunStatus.FAILED))
+
+
+def _try(act: Callable[[], int]) -> int:
+    """Do one thing of the clock's: what is broken there must not stop the others."""
+    try:
+        return int(act())
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("A run and one that it called cannot be brought together.")
+        return 0
 
 
 def _make_ready(using: str, run: Run, rows: Sequence[StepRun], now: datetime) -> None:
     if not rows:
         return
     is_paused = run.status == RunStatus.PAUSED
+    values: dict[str, Any] = {"status": StepStatus.PENDING, "waiting_for": ""}
+    values |= {"due_at": None if is_paused else now, "event": event_of(CHILD, now)}
     for row in rows:
-        row.status, row.waiting_for = StepStatus.PENDING, ""
-        row.due_at, row.event = None if is_paused else now, event_of(CHILD, now)
-    fields = ["status", "waiting_for", "due_at", "event"]
-    StepRun.objects.using(using).bulk_update(rows, fields, batch_size=BATCH)
+        put(row, values)
+    change(using, [(row.pk, values) for row in rows])
     if not is_paused:
         run.status = RunStatus.RUNNING
         run.save(using=using, update_fields=["status"])
         hand_over([run], rows, using=using)
 
 
-def _retry_child(using: str, child_id: UUID) -> None:
-    child = Run.objects.using(using).filter(pk=child_id).first()
-    if child is not None:
-        # Refused where somebody was faster; what it has come to then counts.
-        with suppress(VerbRefused):
-            note = "what called it was retried"
-            retry(child, using=using, by=None, note=note, wake=wake_callers)
+def _retry_child(using: str, child_id: UUID, lock: Lock) -> bool:
+    """Retry a called run, where nobody has done so yet; return whether that was not refused."""
+    try:
+        with suppress(StaleClaim, RunIsBusy), transaction.atomic(using=using):
+            child = lock(using, child_id)
+            if any(_is_to_retry(row) for row in _to_retry(using).filter(child=child_id)):
+                note = "what called it was retried"
+                retry(child, using=using, by=None, note=note, wake=wake_callers)
+    except VerbRefused:
+        return False
+    return True
+
+
+def _cancel_if_free(using: str, child: Run) -> int:
+    with suppress(StaleClaim, RunIsBusy), transaction.atomic(using=using):
+        lock_if_free(using, child.pk)
+        # Meanwhile a retry may have begun to wait for it.
+        return _cancel(using, _left(using).filter(pk=child.pk))
+    return 0
 
 
 def _cancel(using: str, children: Sequence[Run] | RunQuerySet) -> int:

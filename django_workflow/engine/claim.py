@@ -10,24 +10,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db.models import Exists, OuterRef
-
 from ..conf import get_settings
 from ..definition.program import Program
 from ..definition.spec import StepSpec
 from ..dispatch import ring
-from ..models import Run, StepRun, StepRunQuerySet
+from ..models import Run, StepRun
 from ..registry import Handler
 from ..status import RunStatus, StepStatus, WaitingFor
+from .choose import choose, find_concurrent, find_due, handler_for, is_readable, program_of
 from .entries import Pick
 from .gate import StaleClaim, lock_run
 from .leases import Lease
 from .moves import RunState
 from .now import database_now
 from .postpone import postpone
-from .programs import get_program
 from .rows import handler_of, run_state
-from .sharing import may_share
+from .sharing import is_concurrent
 from .statements import take
 from .telling import tell_started
 from .waits import AWAITED, TIMEOUT, TIMER, event_of
@@ -111,6 +109,17 @@ def claim_due(
     return []
 
 
+def claim_concurrent(
+    using: str, *, run_id: UUID | None = None, queue: str | None = None, most: int
+) -> list[Claim]:
+    """Claim up to ``most`` steps that may wait in the event loop which this process is in; none where all are
+    held by others just now."""
+    began, now = time.monotonic(), database_now(using)
+    due = find_due(using, now, run_id=run_id, queue=queue)
+    rows = find_concurrent(due, most=most, among=most + CROWD)
+    return _take(using, rows, began, now, uuid4()) if rows else []
+
+
 def _claim_free(
     using: str, run_id: UUID | None, queue: str | None, most: int, token: UUID
 ) -> tuple[list[Claim], bool]:
@@ -118,94 +127,52 @@ def _claim_free(
     looked_at, missed = 2, dict[UUID, int]()
     while True:
         began, now = time.monotonic(), database_now(using)
-        due = _due(using, now, run_id, queue)
-        found = due.order_by("due_at", "id")[: looked_at + len(missed)]
+        due = find_due(using, now, run_id=run_id, queue=queue)
+        found = due[: looked_at + len(missed)]
         # One that was missed and is as it was read is locked.
         rows = [row for row in found if missed.get(row.pk) != row.run.revision]
         if not rows:
             return [], bool(missed)
         row = rows[0] if looked_at < CROWD else random.choice(rows)
-        if not _is_readable(row, using):
+        if not is_readable(row, using):
             postpone(using, row, now)
             continue
-        together = [row]
-        if most > 1 and len(rows) > 1 and _may_share(row, using):
-            rows = _beside(due, using, most)
-            together = _choose(rows, using) or [row]
-        if claims := _take(using, together, began, now, token):
-            if queue is not None and (len(rows) > len(claims) or len(rows) == most):
+        chosen = choose(due, row, len(rows), most=most)
+        if claims := _take(using, chosen.rows, began, now, token):
+            if queue is not None and chosen.leaves_others:
                 ring(using, queue)
             return claims, False
-        missed |= {row.pk: row.run.revision for row in together}
+        missed |= {row.pk: row.run.revision for row in chosen.rows}
         looked_at = CROWD
 
 
-def _due(using: str, now: datetime, run_id: UUID | None, queue: str | None) -> StepRunQuerySet:
-    due = StepRun.objects.using(using).due(now).exclude(status=StepStatus.RUNNING)
-    due = due.exclude(run__status=RunStatus.PAUSED)
-    if run_id is not None:
-        due = due.filter(run_id=run_id)
-    if queue is not None:
-        due = due.filter(queue=queue)
-    return due.select_related("run__workflow")
-
-
-def _beside(due: StepRunQuerySet, using: str, most: int) -> list[StepRun]:
-    """Return the oldest due rows, each with whether others of its run are live."""
-    live = StepRun.objects.using(using).live().filter(run=OuterRef("run")).exclude(pk=OuterRef("pk"))
-    return list(due.annotate(has_siblings=Exists(live)).order_by("due_at", "id")[:most])
-
-
-def _choose(rows: Sequence[StepRun], using: str) -> list[StepRun]:
-    """Return the rows to claim together: those that may share, or the oldest alone where it may not."""
-    readable = [row for row in rows if _is_readable(row, using)]
-    if not readable or not _may_share(readable[0], using):
-        return readable[:1]
-    return [row for row in readable if _may_share(row, using)]
-
-
-def _is_readable(row: StepRun, using: str) -> bool:
-    return row.step in _program_of(row, using).steps
-
-
-def _may_share(row: StepRun, using: str) -> bool:
-    if row.solo or row.run.ending or row.index >= 0 or getattr(row, "has_siblings", False):
-        return False
-    return may_share(handler_of(_program_of(row, using), row.step))
-
-
-def _program_of(row: StepRun, using: str) -> Program:
-    assert row.run.version_id is not None
-    return get_program(row.run.version_id, using)
-
-
 def _take(using: str, rows: Sequence[StepRun], began: float, now: datetime, token: UUID) -> list[Claim]:
-    solo = len(rows) == 1
-    picks = [
-        Pick(
-            run=row.run,
-            run_values=_run_values(row, now),
-            row=row,
-            row_values=_row_values(_program_of(row, using), row, now, token=token, solo=solo),
-        )
-        for row in rows
-    ]
+    """Claim rows with one token. Of one run all are claimed or none."""
+    solo = len(rows) == 1 and (rows[0].solo or not is_concurrent(handler_for(rows[0], using)))
+    runs: dict[UUID, tuple[Run, dict[str, Any]]] = {}
+    picks = []
+    for row in rows:
+        row.run, run_values = runs.setdefault(row.run_id, (row.run, _run_values(row, now)))
+        values = _row_values(program_of(row, using), row, now, token=token, solo=solo)
+        picks.append(Pick(run=row.run, run_values=run_values, row=row, row_values=values))
     try:
         taken = take(using, picks)
     except StaleClaim:
         return []
-    return [_claim(using, pick, began, in_batch=not solo) for pick in picks if pick.row.pk in taken]
+    claims = [_claim(using, pick, began, in_batch=not solo) for pick in picks if pick.row.pk in taken]
+    for run, run_values in runs.values():
+        if "started_at" in run_values and any(claim.run is run for claim in claims):
+            tell_started(using, run)
+    return claims
 
 
 def _claim(using: str, pick: Pick, began: float, *, in_batch: bool) -> Claim:
-    run, row, program = pick.run, pick.row, _program_of(pick.row, using)
-    put(run, pick.run_values)
+    row, program = pick.row, program_of(pick.row, using)
+    put(pick.run, pick.run_values)
     put(row, pick.row_values)
-    if "started_at" in pick.run_values:
-        tell_started(using, run)
     return Claim(
         using=using,
-        run=run,
+        run=pick.run,
         step_run=row,
         program=program,
         lease=lease_on(using, row, began),

@@ -59,3 +59,17 @@ def columns_of(using: str, model: Model) -> Mapping[str, Column]:
 def table_of(using: str, model: Model) -> str:
     """Return the table of a model, quoted."""
     return connections[using].ops.quote_name(model._meta.db_table)
+
+
+def by_field(model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by the names of their fields: for a key to another row attributes have another name."""
+    names = _fields_of(model)
+    return {names[name]: value for name, value in values.items()}
+
+
+@cache
+def _fields_of(model: Model) -> Mapping[str, str]:
+    fields = model._meta.concrete_fields
+    return MappingProxyType(
+        {each.attname: each.name for each in fields} | {each.name: each.name for each in fields}
+    )

@@ -15,6 +15,7 @@ from ..status import RunStatus, StepStatus
 from .gate import StaleClaim
 from .give_back import RunIsBusy, lock_if_free
 from .report import overdue
+from .undo import has_begun
 from .verbs import apply_verb, head_for, live_status, refuse_ending
 
 
@@ -63,6 +64,8 @@ def end_overdue(using: str, now: datetime) -> int:
 def _cancel(run: Run, now: datetime, using: str) -> Sequence[StepRun]:
     if run.is_final:
         raise VerbRefused(f"run {run.pk} is {run.status}: a final run cannot be cancelled.")
+    if run.ending and has_begun(using, run):
+        raise VerbRefused(f"run {run.pk} is being undone, which ends it: skip an undo that cannot be made.")
     head_for(run, RunStatus.CANCELLED, now, using)
     return ()
 

@@ -37,7 +37,8 @@ def create_runs(
     workflow: Workflow, orders: Sequence[Order], *, using: str, user: AbstractBaseUser | None = None
 ) -> list[Run]:
     """Insert many runs in one transaction, in key order, and return them in the order given."""
-    runs, rows = insert_runs(workflow, orders, Origin(user_id=_key_of(user)), using=using)
+    origin = Origin(user_id=_key_of(user))
+    runs, rows = insert_runs(workflow, orders, [origin] * len(orders), using=using)
     live = [run for run in dict.fromkeys(runs) if run.was_created and not run.is_final]
     hand_over(live, rows, using=using)
     return runs

@@ -12,8 +12,10 @@ from django.db.models import Q
 from ..definition.graph import Graph
 from ..models import HAS_OUTPUT, StepRun, StepRunQuerySet
 from ..status import StepStatus
+from .events import put_back
 
 NOT_STARTED = (StepStatus.PENDING, StepStatus.WAITING)
+NOBODY = Q(pk__in=())
 
 
 def cancel_waiting(using: str, run_id: UUID, now: datetime) -> None:
@@ -35,10 +37,16 @@ def skip_steps(using: str, run_id: UUID, names: Collection[str], now: datetime) 
 
 
 def retire_steps(using: str, run_id: UUID, names: Collection[str], now: datetime) -> None:
-    """Make the current rows of ``names`` history; the live ones are cancelled and lose their lease."""
+    """Make the current rows of ``names`` history; the live ones are cancelled and lose their lease.
+
+    What those had taken of events is for the next visit: nothing of it was recorded.
+    """
     rows = _current(using, run_id, names)
-    rows.live().update(current=False, **_closed(StepStatus.CANCELLED, now))
+    is_any_live = rows.live().update(current=False, **_closed(StepStatus.CANCELLED, now))
     rows.update(current=False)
+    if is_any_live:
+        reset = StepRun.objects.using(using).filter(run_id=run_id, step__in=list(names), finished_at=now)
+        put_back(using, reset.filter(status=StepStatus.CANCELLED, event__isnull=False))
 
 
 def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: bool) -> bool:
@@ -52,9 +60,9 @@ def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: 
     return rows.live().exists()
 
 
-def others_move(using: str, run_id: UUID, but: Iterable[UUID]) -> bool:
-    """Return whether any step run of the run is running or ready, beside those in ``but``."""
-    rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but))
+def others_move(using: str, run_id: UUID, but: Iterable[UUID], *, leaving: Q = NOBODY) -> bool:
+    """Return whether any step run of the run is running or ready, beside those in ``but`` and ``leaving``."""
+    rows = StepRun.objects.using(using).filter(run_id=run_id).exclude(pk__in=list(but)).exclude(leaving)
     return rows.filter(status__in=(StepStatus.RUNNING, StepStatus.PENDING)).exists()
 
 

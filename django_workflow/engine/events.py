@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+
+from django.db import IntegrityError, transaction
 
 from ..models import Event, EventQuerySet, Run, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
+from .waits import event_of
 
 BATCH = 500
 
@@ -20,21 +23,33 @@ def give_out(using: str, run: Run, now: datetime) -> list[StepRun]:
     """
     _adopt(using, run)
     events = Event.objects.using(using).filter(run=run)
-    if run.is_final or run.ending:
-        events.filter(is_new=True).update(is_new=False)
+    # Only what is looked at here is heard: a sender does not wait for the run's lock.
+    heard = list(events.filter(is_new=True).values_list("pk", flat=True))
+    woken = [] if run.is_final else _give_out(using, run, events)
+    if heard:
+        events.filter(pk__in=heard).update(is_new=False)
+    if woken:
+        _make_ready(using, run, woken, now)
+    return woken
+
+
+def _give_out(using: str, run: Run, events: EventQuerySet) -> list[StepRun]:
+    names = set(events.untaken().values_list("name", flat=True))
+    if not names:
+        # As at most waits that begin: they cost the same beside ten thousand others.
         return []
     waiting = StepRun.objects.using(using).filter(
         run=run, status=StepStatus.WAITING, waiting_for=WaitingFor.EVENT
     )
-    rows = {row.pk: row for row in waiting.order_by("number", "id")}
-    names = {name for row in rows.values() for name in (row.awaits or {})["events"]}
+    rows = {
+        row.pk: row
+        for row in waiting.order_by("number", "id")
+        if not names.isdisjoint((row.awaits or {})["events"])
+    }
     woken: list[StepRun] = []
-    for event in events.untaken().filter(name__in=names).order_by("id") if names else ():
+    for event in events.untaken().order_by("id") if rows else ():
         given = _give(using, event, rows.values())
         woken += [rows.pop(row.pk) for row in given]
-    events.filter(is_new=True).update(is_new=False)
-    if woken:
-        _make_ready(using, run, woken, now)
     return woken
 
 
@@ -51,6 +66,13 @@ def take_stored(using: str, row: StepRun) -> dict[str, Any] | None:
     return row.event
 
 
+def put_back(using: str, rows: Iterable[StepRun]) -> None:
+    """Put in store again what step runs have taken that another attempt follows: that begins anew."""
+    taken = [row.pk for row in rows if "events" in (row.awaits or {})]
+    if taken:
+        Event.objects.using(using).filter(taken_by__in=taken).update(taken_by=None)
+
+
 def _give(using: str, event: Event, rows: Iterable[StepRun]) -> list[StepRun]:
     """Give one event to those that share it, and to the first that does not; return them."""
     fitting = [row for row in rows if event.name in (row.awaits or {})["events"] and _is_unread(event, row)]
@@ -62,15 +84,15 @@ def _give(using: str, event: Event, rows: Iterable[StepRun]) -> list[StepRun]:
 
 
 def _is_unread(event: Event, row: StepRun) -> bool:
-    read = (row.awaits or {}).get("read")
-    return read is None or event.pk > UUID(read)
+    return str(event.pk) not in (row.awaits or {}).get("read", ())
 
 
 def _take(using: str, event: Event, row: StepRun) -> None:
-    row.event = {"name": event.name, "payload": event.payload, "at": event.at.isoformat()}
+    row.event = event_of(event.name, event.at, event.payload, sent=str(event.pk))
     if row.awaits and row.awaits["shared"]:
-        # It stays in store for others; this step run does not read it again.
-        row.awaits = {**row.awaits, "read": str(event.pk)}
+        # It stays in store for others; this step run does not read it again. By key, because of two events
+        # the younger may be committed first.
+        row.awaits = {**row.awaits, "read": [*row.awaits.get("read", ()), str(event.pk)]}
     else:
         Event.objects.using(using).filter(pk=event.pk).update(taken_by=row.pk)
 
@@ -92,13 +114,14 @@ def _adopt(using: str, run: Run) -> None:
     if run.key is None:
         return
     early = sent_by_key(using, run)
-    ids = set(early.exclude(event_id=None).values_list("event_id", flat=True))
-    if ids:
-        known = (
-            Event.objects.using(using).filter(run=run, event_id__in=ids).values_list("event_id", flat=True)
-        )
-        early.filter(event_id__in=list(known)).delete()
-    early.update(run=run, workflow=None, key=None)
+    ids = dict(early.values_list("pk", "event_id"))
+    if not ids:
+        return
+    sent_to_run = Event.objects.using(using).filter(run=run, event_id__in=set(ids.values()) - {None})
+    early.filter(event_id__in=list(sent_to_run.values_list("event_id", flat=True))).delete()
+    # Who sends the same id to the run right now does not wait for the run's lock, and looks again after it.
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        early.filter(pk__in=list(ids)).update(run=run, workflow=None, key=None)
 
 
 def sent_by_key(using: str, run: Run) -> EventQuerySet:

@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Protocol
 from uuid import UUID, uuid4
 
 from django.db import InterfaceError, OperationalError
 
 from ..models import Run
-from .claim import BATCH, Claim, claim_due
+from .async_round import More, execute_concurrently, is_in_loop
+from .claim import BATCH, Claim, claim_concurrent, claim_due
 from .driving import Waiting, join, loop
 from .leases import hold, release
 from .outage import NotRecorded, close, return_claims, return_token
@@ -22,6 +25,12 @@ from .sharing import is_slow
 logger = logging.getLogger("django_workflow")
 
 AT_ONCE = timedelta(0)
+
+
+class ClaimMore(Protocol):
+    """Claims up to ``most`` more steps."""
+
+    def __call__(self, *, most: int) -> list[Claim]: ...
 
 
 def drive(using: str, run_id: UUID) -> bool:
@@ -60,7 +69,7 @@ def work(
     with loop() as waiting:
         while keep() and (claims := _claim(using, queue, patience)):
             count += len(claims)
-            follow(claims, keep=keep, patience=patience)
+            follow(claims, keep=keep, patience=patience, more=partial(claim_concurrent, using, queue=queue))
             _drain(waiting, keep)
     return count
 
@@ -79,24 +88,45 @@ def _claim(using: str, queue: str | None, patience: timedelta) -> list[Claim]:
 def _drain(waiting: Waiting, keep: Keep) -> None:
     while waiting and keep():
         using, run_id = waiting.popleft()
-        while keep() and (claims := claim_due(using, run_id=run_id)):
-            if follow(claims, keep=keep).is_final:
+        more = partial(claim_concurrent, using, run_id=run_id)
+        while keep() and (claims := claim_due(using, run_id=run_id, most=BATCH)):
+            if follow(claims, keep=keep, more=more).is_final:
                 break
 
 
-def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta = AT_ONCE) -> Run:
+def claim_nothing(*, most: int) -> list[Claim]:
+    """Claim no more than was given."""
+    return []
+
+
+def follow(
+    claims: Sequence[Claim],
+    *,
+    keep: Keep = always,
+    patience: timedelta = AT_ONCE,
+    more: ClaimMore = claim_nothing,
+) -> Run:
     """Execute claims and what this process keeps of what follows; return the last run as last recorded.
 
-    What was not begun, or could not be recorded, is made ready again.
+    ``more`` claims what may wait beside async handlers. What was not begun, or could not be recorded, is made
+    ready again.
     """
     in_hand, last, has_crashed = list(claims), claims[-1], False
     for claim in in_hand:
         hold(claim.lease)
+
+    def take_more(most: int) -> list[Claim]:
+        taken = more(most=most) if keep() else []
+        for claim in taken:
+            hold(claim.lease)
+        in_hand.extend(taken)
+        return taken
+
     is_begun = False
     try:
         while in_hand and not (is_begun and not keep()):
             is_begun, last = True, in_hand[0]
-            in_hand = _advance(in_hand, keep)
+            in_hand = _advance(in_hand, keep, take_more)
     except (NotRecorded, OperationalError, InterfaceError) as error:
         logger.warning("Steps could not be recorded, and are made ready again: %s", error.__cause__ or error)
     except SystemExit:
@@ -115,11 +145,16 @@ def follow(claims: Sequence[Claim], *, keep: Keep = always, patience: timedelta 
     return last.run
 
 
-def _advance(in_hand: list[Claim], keep: Keep) -> list[Claim]:
+def _advance(in_hand: list[Claim], keep: Keep, more: More) -> list[Claim]:
     """Execute one round and return what is in hand then."""
-    kept = _give_back(in_hand, [claim for claim in in_hand if claim.lease.is_given_back])
+    kept = _give_back(list(in_hand), [claim for claim in in_hand if claim.lease.is_given_back])
     if not kept:
         return []
+    if is_in_loop(kept[0]):
+        in_loop = [claim for claim in kept if is_in_loop(claim)]
+        execute_concurrently(in_loop, more=more)
+        _release(in_loop)
+        return [claim for claim in kept if claim not in set(in_loop)]
     together = next_round(kept)
     begun, following = execute_round(together, keep=keep)
     for claim in following:

@@ -14,7 +14,7 @@ from .moves import NewRow
 from .programs import get_program
 from .rows import make_rows
 from .telling import tell_recorded
-from .undo import has_begun, next_undo
+from .undo import has_begun, next_undo, undo_of_recorded
 
 UNDO_ON_FAILURE = "undo"
 
@@ -38,12 +38,16 @@ def finish(run: Run, status: RunStatus, now: datetime, using: str, ended: Sequen
 
 
 def undo_of_failure(
-    run: Run, status: RunStatus, program: Program, now: datetime, using: str
+    run: Run, status: RunStatus, program: Program, now: datetime, using: str, done: Sequence[StepRun] = ()
 ) -> NewRow | None:
-    """Return the first undo of a run that is about to be final as ``status``, where it has to be undone."""
+    """Return the first undo of a run that is about to be final as ``status``, where it has to be undone.
+
+    ``done`` are the step runs that become done right now: they are undone before all others.
+    """
     if status != RunStatus.FAILED or program.spec.on_failure != UNDO_ON_FAILURE or has_begun(using, run):
         return None
-    return next_undo(using, run, program, now=now, number=run.revision)
+    recorded = undo_of_recorded(program, done, now=now, number=run.revision)
+    return recorded or next_undo(using, run, program, now=now, number=run.revision)
 
 
 def begin_undo(run: Run, program: Program, first: NewRow, now: datetime, using: str) -> list[StepRun]:

@@ -52,11 +52,11 @@ def pass_gate(using: str, run: Run, values: dict[str, Any]) -> None:
         raise StaleClaim
 
 
-def lock_run(using: str, run_id: UUID) -> Run:
-    """Lock the run by raising its revision, and return it as it is now."""
+def lock_run(using: str, run_id: UUID, *, by: int = 1) -> Run:
+    """Lock the run by raising its revision, ``by`` as much as there is to record; return it as it is now."""
     claim = _under_way.claim
     if claim is not None and claim.run.pk == run_id:
         claim.is_stale = True
-    if not Run.objects.using(using).filter(pk=run_id).update(revision=F("revision") + 1):
+    if not Run.objects.using(using).filter(pk=run_id).update(revision=F("revision") + by):
         raise StaleClaim
     return Run.objects.using(using).select_related("workflow").get(pk=run_id)

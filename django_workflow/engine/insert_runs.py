@@ -57,11 +57,16 @@ def insert_run(workflow: Workflow, order: Order, origin: Origin, *, using: str) 
 
 
 def insert_runs(
-    workflow: Workflow, orders: Sequence[Order], origin: Origin, *, using: str
+    workflow: Workflow, orders: Sequence[Order], origins: Sequence[Origin], *, using: str
 ) -> tuple[list[Run], list[StepRun]]:
-    """Insert many runs in one transaction, in key order; return them in the order given, with their rows."""
+    """Insert many runs in one transaction, in key order; return them in the order given, with their rows.
+
+    ``origins`` are where they come from, one for each of ``orders``.
+    """
     now = database_now(using)
-    runs = [_make_run(workflow, order, now, using, origin) for order in orders]
+    runs = [
+        _make_run(workflow, order, now, using, origin) for order, origin in zip(orders, origins, strict=True)
+    ]
     with transaction.atomic(using=using):
         found = _insert_many(sorted(runs, key=lambda run: run.key or ""), using)
         fresh = [run for run in runs if found.get(run.key or "", run) is run]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ..models import StepRun, StepRunQuerySet
-from ..status import StepStatus, WaitingFor
+from ..status import RunStatus, StepStatus, WaitingFor
 from .claim import Claim
 from .moves import Erred, Finished, Passed, Result
 from .plan import is_retried, item_action
@@ -50,7 +50,7 @@ def end_item(claim: Claim, report: Report, now: datetime) -> ItemEnd:
 
     A slot that comes free, the others stopped, or the whole step's end.
     """
-    siblings = _siblings(claim)
+    siblings = _beside(claim.using, claim.step_run)
     step_row = siblings.get(index=-1)
     step_row.run = claim.run
     end = ItemEnd(step_row=step_row)
@@ -67,14 +67,29 @@ def end_item(claim: Claim, report: Report, now: datetime) -> ItemEnd:
     if not live.exists():
         end.closes = _close(claim, report, siblings, stop)
     elif stop is None:
-        end.updates.extend(_free_slot(live, now))
+        due_at = None if claim.run.status == RunStatus.PAUSED else now
+        free = {"status": StepStatus.PENDING, "waiting_for": "", "due_at": due_at}
+        end.updates.extend((row, free) for row in next_in_line(claim.using, claim.step_run, 1))
     return end
 
 
-def _siblings(claim: Claim) -> StepRunQuerySet:
-    row = claim.step_run
-    rows = StepRun.objects.using(claim.using).current()
-    return rows.filter(run_id=claim.run.pk, step=row.step, visit=row.visit)
+def next_in_line(using: str, item: StepRun, count: int) -> list[StepRun]:
+    """Return up to ``count`` items that wait for a slot beside ``item``, by their index.
+
+    Those after ``item`` first: before it there are only some after an operator's retry, and there may be
+    thousands of rows to look through.
+    """
+    rows = _beside(using, item).filter(status=StepStatus.WAITING, waiting_for=WaitingFor.SLOT)
+    rows = rows.order_by("index")
+    found = list(rows.filter(index__gt=item.index)[:count])
+    if len(found) < count:
+        found += rows.filter(index__lt=item.index)[: count - len(found)]
+    return found
+
+
+def _beside(using: str, item: StepRun) -> StepRunQuerySet:
+    rows = StepRun.objects.using(using).current()
+    return rows.filter(run_id=item.run_id, step=item.step, visit=item.visit)
 
 
 def _stop(claim: Claim, error: Erred) -> dict[str, Any]:
@@ -89,13 +104,6 @@ def _stop(claim: Claim, error: Erred) -> dict[str, Any]:
         "names": list(error.names),
         "action": item_action(claim.spec, error),
     }
-
-
-def _free_slot(live: StepRunQuerySet, now: datetime) -> list[Update]:
-    waiting = live.filter(status=StepStatus.WAITING, waiting_for=WaitingFor.SLOT).order_by("index").first()
-    if waiting is None:
-        return []
-    return [(waiting, {"status": StepStatus.PENDING, "waiting_for": "", "due_at": now})]
 
 
 def _close(claim: Claim, report: Report, siblings: StepRunQuerySet, stop: dict[str, Any] | None) -> Report:

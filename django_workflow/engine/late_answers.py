@@ -7,14 +7,17 @@ from typing import Any
 
 from django.db import transaction
 
-from ..models import Run, StepRun
-from ..status import FINAL_RUN
+from ..models import StepRun
+from ..status import WaitingFor
 from .claim import Claim, lock_claim, unlock
+from .event_context import called_run
 from .events import take_stored
 from .gate import StaleClaim
+from .moves import Awaits
 from .now import database_now
+from .report import Report
 from .turns import writing
-from .waits import CHILD, event_of
+from .waits import CHILD, event_of, is_ours
 
 
 def take_what_came(claim: Claim) -> None:
@@ -38,10 +41,27 @@ def take_what_came(claim: Claim) -> None:
     claim.locked = False
 
 
+def wait_on(claim: Claim) -> Report | None:
+    """Return the report of a step whose called run goes on, though it had ended: somebody has retried it.
+
+    None where it is to be called.
+    """
+    row = claim.step_run
+    if not is_ours(row.event, CHILD) or not _goes_on(claim.using, row):
+        return None
+    until = (row.awaits or {}).get("until")
+    deadline = None if until is None else datetime.fromisoformat(until)
+    return Report(result=Awaits(waiting_for=WaitingFor.CHILD, until=deadline))
+
+
 def _came(using: str, row: StepRun, now: datetime) -> dict[str, Any] | None:
     if row.awaits and "events" in row.awaits:
         return take_stored(using, row)
-    if row.child_id is None:
+    if row.awaits and "count" in row.awaits:
         return None
-    is_over = Run.objects.using(using).filter(pk=row.child_id, status__in=FINAL_RUN).exists()
-    return event_of(CHILD, now) if is_over else None
+    return None if _goes_on(using, row) else event_of(CHILD, now)
+
+
+def _goes_on(using: str, row: StepRun) -> bool:
+    run = called_run(row, using)
+    return run is not None and not run.is_final

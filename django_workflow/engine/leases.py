@@ -270,9 +270,9 @@ def _look(using: str, leases: Sequence[Lease], *, renews: bool) -> None:
     ids, tokens = [lease.step_run_id for lease in leases], {lease.token for lease in leases}
     rows = StepRun.objects.using(using).filter(pk__in=ids, lease_token__in=tokens)
     renewed = _renew(using, rows, database_now(using) + get_settings().LEASE) if renews else set()
-    found = {
-        (pk, token): ending for pk, token, ending in rows.values_list("pk", "lease_token", "run__ending")
-    }
+    # An undo goes on while its run is ending.
+    read = rows.values_list("pk", "lease_token", "run__ending", "undoes")
+    found = {(pk, token): "" if undoes else ending for pk, token, ending, undoes in read}
     in_touch.note(using)
     for lease in leases:
         ending = found.get((lease.step_run_id, lease.token))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..durations import LONGEST
 from ..exceptions import OutcomeError
+from ..models import StepRun
 from ..outcomes import AskApproval, CallWorkflow, End, Goto, Sleep, WaitForEvent
 from .calling import prepare_call
 from .claim import Claim
@@ -42,8 +43,8 @@ def interpret(claim: Claim, outcome: Any) -> Meaning:
         case Sleep():
             return Meaning(result=Slept(_wake_at(outcome, database_now(claim.using))))
         case WaitForEvent():
-            now = database_now(claim.using)
-            result, awaits = wait_for_event(outcome, claim.spec, claim.step_run, now)
+            now, read = database_now(claim.using), _events_read(claim, outcome)
+            result, awaits = wait_for_event(outcome, claim.spec, now, read=read)
             return Meaning(result=result, awaits=awaits)
         case AskApproval():
             result, awaits = wait_for_answers(outcome, claim.spec, database_now(claim.using))
@@ -51,6 +52,15 @@ def interpret(claim: Claim, outcome: Any) -> Meaning:
         case CallWorkflow():
             return Meaning(result=Finished(), call=prepare_call(outcome, claim.run, claim.using))
     return Meaning(result=Finished(), output=outcome)
+
+
+def _events_read(claim: Claim, outcome: WaitForEvent) -> list[str]:
+    """Return the keys of the shared events that the step has read, in its earlier visits too."""
+    row = claim.step_run
+    if row.awaits is None and outcome.shared and row.visit > 1:
+        earlier = StepRun.objects.using(claim.using).filter(run=row.run_id, step=row.step, index=row.index)
+        row = earlier.exclude(awaits=None).order_by("-visit", "-attempt").first() or row
+    return list((row.awaits or {}).get("read", ()))
 
 
 def _wake_at(outcome: Sleep, now: datetime) -> datetime:

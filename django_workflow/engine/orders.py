@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +47,7 @@ def find_workflow(name: str, using: str) -> Workflow:
 
     Raises ``WorkflowNotFound`` for an unknown name, and for one that was never published.
     """
-    workflow = Workflow.objects.using(using).filter(name=name).first()
+    workflow = _memory.get((using, name)) or Workflow.objects.using(using).filter(name=name).first()
     if workflow is None:
         known = ", ".join(Workflow.objects.using(using).values_list("name", flat=True)[:20])
         raise WorkflowNotFound(
@@ -55,7 +57,34 @@ def find_workflow(name: str, using: str) -> Workflow:
         raise WorkflowNotFound(
             f"workflow {name!r} was never published: publish it in the admin, or with define()"
         )
+    _memory.put((using, name), workflow)
     return workflow
+
+
+class _Memory(threading.local):
+    """The workflows that this thread need not ask for again just now; None where it asks each time."""
+
+    workflows: dict[tuple[str, str], Workflow] | None = None
+
+    def get(self, key: tuple[str, str]) -> Workflow | None:
+        return None if self.workflows is None else self.workflows.get(key)
+
+    def put(self, key: tuple[str, str], workflow: Workflow) -> None:
+        if self.workflows is not None:
+            self.workflows[key] = workflow
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def remembering_workflows() -> Iterator[None]:
+    """Ask for each workflow once in the body, which takes no longer than a moment."""
+    _memory.workflows = {}
+    try:
+        yield
+    finally:
+        _memory.workflows = None
 
 
 def write_alias(using: str | None) -> str:

@@ -62,6 +62,38 @@ def take(using: str, picks: Sequence[Pick]) -> set[UUID]:
     return _change_many(using, picks, AS_READ, proofs, ())
 
 
+def change(using: str, changes: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
+    """Change step runs, by their keys."""
+    names, some = _changed([values for _key, values in changes])
+    documents = [
+        {"step_id": key}
+        | {f"step_{name}": value for name, value in values.items()}
+        | {f"sets_step_{name}": True for name in some if name in values}
+        for key, values in changes
+    ]
+    with connections[using].cursor() as cursor:
+        params = [json.dumps(documents, default=_as_text)]
+        cursor.execute(_change_sql(using, names, some, _room(len(changes))), params)
+
+
+@lru_cache(maxsize=64)
+def _change_sql(using: str, names: Names, some: Names, room: int) -> str:
+    step = columns_of(using, StepRun)
+    columns = ", ".join(
+        [
+            f"step_id {step['id'].type}",
+            *(f"step_{name} {step[name].type}" for name in names),
+            *(f"sets_step_{name} boolean" for name in some),
+        ]
+    )
+    return (
+        "WITH entry AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json)"
+        f" AS entry ({columns}) LIMIT {room})"
+        f" UPDATE {table_of(using, StepRun)} AS step SET {_assigned(step, 'step', names, some)}"
+        f" FROM entry WHERE step.{step['id'].sql} = entry.step_id"
+    )
+
+
 def insert(using: str, runs: Sequence[Run], rows: Sequence[StepRun]) -> None:
     """Insert new runs and their first step runs."""
     sql = f"WITH created AS ({_insert_sql(using, Run)}) {_insert_sql(using, StepRun)}"
@@ -144,9 +176,13 @@ def _change_many(
     params = [json.dumps(documents, default=_as_text)]
     if created:
         params.append(_documents(using, StepRun, created))
-    # A power of two as the limit: so there are few different statements.
-    room = 1 << (len(entries) - 1).bit_length()
-    return _ask(using, _many_sql(using, shape, proof, bool(created), room), params)
+    sql = _many_sql(using, shape, proof, bool(created), _room(len(entries)))
+    return _ask(using, sql, params)
+
+
+def _room(count: int) -> int:
+    """Return a power of two as the limit: so there are few different statements."""
+    return 1 << (count - 1).bit_length()
 
 
 def _document(each: Entry | Pick, shape: Shape, demanded: Iterable[tuple[str, Any]]) -> dict[str, Any]:

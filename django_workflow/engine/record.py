@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -16,10 +17,11 @@ from .claim import Claim, lease_on, lock_claim, put, unlock
 from .driving import pass_on
 from .endings import cancel_items, cancel_waiting, retire_steps, skip_steps
 from .entries import Entry
-from .events import give_out
+from .events import give_out, put_back
 from .gate import StaleClaim, pass_gate
+from .moves import Awaits
 from .orders import Call
-from .recording import Keep, Recording, always, work_out
+from .recording import Keep, Recording, always, is_stopped_item, work_out
 from .report import Report
 from .statements import write as write_entries
 from .telling import tell_calls_ended, tell_recorded
@@ -49,8 +51,9 @@ def _record_call(claim: Claim, report: Report, call: Call, keep: Keep) -> Record
     """Record a step together with the run that it calls, under the lock of its own run."""
 
     def prepare() -> Report:
-        if claim.run.ending:
-            return report
+        if (claim.run.ending and claim.step_run.undoes_id is None) or is_stopped_item(claim):
+            # It called nobody, and so it is not done: nothing of it goes on any more.
+            return replace(report, result=Awaits(waiting_for=WaitingFor.CHILD))
         return make_call(claim.step_run, claim.spec, report, call, using=claim.using)
 
     return _record_locked(claim, prepare, keep)
@@ -61,7 +64,7 @@ def _record_locked(claim: Claim, prepare: Callable[[], Report], keep: Keep) -> R
         with writing(claim.using), transaction.atomic(using=claim.using):
             lock_claim(claim)
             recording = work_out(claim, prepare(), keep=keep)
-            _write_all(claim, recording)
+            write_locked(claim, recording)
     except Exception:
         unlock(claim)
         raise
@@ -73,7 +76,8 @@ def fits_entry(recording: Recording) -> bool:
     planned = recording.plan
     touches_others = planned.ending or planned.skip or planned.retire or planned.jumps
     looks_for_more = planned.row.waiting_for in (WaitingFor.EVENT, WaitingFor.CHILD) or _has_failed(recording)
-    is_alone = len(recording.updates) == 1 and not recording.stopped_items
+    puts_back = bool(_failed_attempts(recording))
+    is_alone = len(recording.updates) == 1 and not recording.stopped_items and not puts_back
     return is_alone and not touches_others and not looks_for_more
 
 
@@ -100,10 +104,14 @@ def write(claim: Claim, recording: Recording) -> None:
             raise StaleClaim
     else:
         with transaction.atomic(using=claim.using, savepoint=False):
-            _write_all(claim, recording)
+            write_locked(claim, recording)
 
 
-def _write_all(claim: Claim, recording: Recording) -> None:
+def write_locked(claim: Claim, recording: Recording) -> None:
+    """Write a recording of whatever kind, in the caller's transaction.
+
+    Raises ``StaleClaim`` when the run or the step run is not as it was read.
+    """
     using, run, planned, now = claim.using, claim.run, recording.plan, recording.now
     if not claim.locked or set(recording.run_values) - {"revision", "step"}:
         pass_gate(using, run, recording.run_values)
@@ -121,12 +129,21 @@ def _write_all(claim: Claim, recording: Recording) -> None:
         retire_steps(using, run.pk, planned.retire, now)
     if recording.created:
         StepRun.objects.using(using).bulk_create(recording.created, batch_size=500)
-    if planned.row.waiting_for == WaitingFor.EVENT and not run.ending:
+    put_back(using, _failed_attempts(recording))
+    if planned.row.waiting_for == WaitingFor.EVENT:
         _take_event_in_store(claim, recording)
     if _has_failed(recording):
         failed = copy(run)
         put(failed, recording.run_values)
         call_on_failure(failed, claim.program, using)
+
+
+def _failed_attempts(recording: Recording) -> list[StepRun]:
+    """Return the step run, if it had waited for events and another attempt of it follows."""
+    row, values = recording.updates[0]
+    is_failed = values.get("status") == StepStatus.FAILED and "events" in (row.awaits or {})
+    again = [new for new in recording.plan.create if (new.step, new.index) == (row.step, row.index)]
+    return [row] if is_failed and any(new.attempt > row.attempt for new in again) else []
 
 
 def _take_event_in_store(claim: Claim, recording: Recording) -> None:

@@ -18,15 +18,18 @@ from .finish import undo_of_failure
 from .items import Update, end_item, is_item_end
 from .moves import Erred, NewRow, Plan, RowMove
 from .now import database_now
-from .plan import plan, rows_needed
+from .plan import final_status, plan, rows_needed
 from .report import Report
 from .rows import handler_of, make_rows, moved_values, read_states, step_state
 from .run_values import ends_as, run_values
-from .sharing import may_share
+from .sharing import is_concurrent, may_share, shares_items
 from .undo import goes_on, next_undo, plan_undo
 
 # Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
 Keep = Callable[[], bool]
+
+# Names the event of a step one of whose items has failed for all.
+FAILED_ITEM = "failed_item"
 
 
 def always() -> bool:
@@ -52,13 +55,13 @@ class Recording:
 def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
     """Return what recording ``report`` writes, from the rows as they are now."""
     now = database_now(claim.using)
-    if is_item_end(claim, report):
+    if is_item_end(claim, report) or is_stopped_item(claim):
         recording = _work_out_item(claim, report, now)
     else:
         recording = Recording(plan=_plan(claim, claim.step_run, report, now), now=now)
         recording.updates.append(_update(claim, claim.step_run, recording.plan, report, now))
     status = ends_as(claim, recording.plan, recording.updates)
-    if status and (undo := _undo_to_come(claim, report, RunStatus(status), now)) is not None:
+    if status and (undo := _undo_to_come(claim, report, RunStatus(status), recording)) is not None:
         recording.plan = replace(recording.plan, create=(undo,))
     _work_out_rows(claim, report, recording, keep=keep)
     live = [
@@ -66,16 +69,32 @@ def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
         *(row for row, values in recording.updates if values.get("status") == StepStatus.PENDING),
     ]
     recording.run_values = run_values(
-        claim, report, planned=recording.plan, now=recording.now, updates=recording.updates, ready=live
+        claim,
+        report,
+        planned=recording.plan,
+        now=recording.now,
+        updates=recording.updates,
+        ready=live,
+        stops_items=recording.stopped_items,
     )
     return recording
 
 
-def _undo_to_come(claim: Claim, report: Report, status: RunStatus, now: datetime) -> NewRow | None:
+def is_stopped_item(claim: Claim) -> bool:
+    """Return whether another item of the same ``for_each`` has failed for all: this one goes on no more."""
+    row = claim.step_run
+    if row.index < 0 or row.undoes_id is not None or claim.run.ending:
+        return False
+    step_rows = StepRun.objects.using(claim.using).current().filter(run=row.run_id, step=row.step, index=-1)
+    return step_rows.filter(visit=row.visit, event__name=FAILED_ITEM).exists()
+
+
+def _undo_to_come(claim: Claim, report: Report, status: RunStatus, recording: Recording) -> NewRow | None:
     """Return the undo that keeps the run from being over: the first of them, or the next."""
-    row, run, program = claim.step_run, claim.run, claim.program
+    row, run, program, now = claim.step_run, claim.run, claim.program, recording.now
     if row.undoes_id is None:
-        return undo_of_failure(run, status, program, now, claim.using)
+        done = [each for each, values in recording.updates if values.get("status") == StepStatus.DONE]
+        return undo_of_failure(run, status, program, now, claim.using, done)
     if not goes_on(report.result):
         return None
     return next_undo(claim.using, run, program, now=now, number=claim.number, made=row.undoes_id)
@@ -102,14 +121,16 @@ def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: date
 
 def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
     end = end_item(claim, report, now)
-    status = StepStatus.FAILED if isinstance(report.result, Erred) else StepStatus.DONE
+    status = final_status(report.result)
     own = Plan(row=RowMove(status=status, postponed=claim.step_run.postponed, handled=end.is_handled))
     updates = [_update(claim, claim.step_run, own, report, now), *end.updates]
     if end.closes is None:
         return Recording(plan=own, now=now, updates=updates, stopped_items=end.stops)
     planned = _plan(claim, end.step_row, end.closes, now)
     updates.append(_update(claim, end.step_row, planned, end.closes, now))
-    return Recording(plan=planned, now=now, updates=updates, stopped_items=end.stops)
+    # Those that were given back since they were stopped do not begin again behind the step's end.
+    stops = isinstance(end.closes.result, Erred)
+    return Recording(plan=planned, now=now, updates=updates, stopped_items=stops)
 
 
 def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: Keep) -> None:
@@ -123,7 +144,11 @@ def _work_out_rows(claim: Claim, report: Report, recording: Recording, *, keep: 
         return
     for row in recording.created:
         if row.status == StepStatus.PENDING and row.queue == claim.step_run.queue:
-            if not claim.in_batch or may_share(handler_of(claim.program, row.step)):
+            handler = handler_of(claim.program, row.step)
+            is_claimed_with_others = row.index >= 0 and shares_items(handler) and row.attempt == 1
+            if is_claimed_with_others or is_concurrent(handler):
+                return
+            if not claim.in_batch or may_share(handler):
                 solo = not claim.in_batch
                 put(row, lease_values(claim.program, row, now, token=claim.token, solo=solo))
                 recording.follows = row

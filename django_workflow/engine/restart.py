@@ -15,6 +15,7 @@ from django.db import transaction
 from ..codec import decode, load
 from ..definition.graph import Graph
 from ..definition.program import Program
+from ..definition.spec import RESERVED_STATE
 from ..exceptions import VerbRefused
 from ..models import Run, StepRun
 from ..models.fresh import make
@@ -30,7 +31,7 @@ from .retry import insert_rows, jumps_not_taken
 from .rows import make_rows, read_states, run_state
 from .statements import insert
 from .undo import has_begun
-from .verbs import lock, note_action
+from .verbs import RESTART, lock, note_action
 
 BATCH = 500
 
@@ -59,7 +60,7 @@ def restart(run: Run, asked: Restart, *, using: str, by: AbstractBaseUser | None
         Run.objects.using(using).filter(pk=old.pk).update(key=None)
         rows = _insert(old, new, asked, program, now, using)
         for each in (old, new):
-            note_action(each, "restart", now, using, by=by, note=note, step=asked.from_step or "")
+            note_action(each, RESTART, now, using, by=by, note=note, step=asked.from_step or "")
     hand_over([new], rows, using=using)
     return new
 
@@ -122,14 +123,17 @@ def _input(old: Run, asked: Restart, version_id: UUID, using: str) -> dict[str, 
     """Return the input, encoded: as it was, or checked where it is another or the version is."""
     is_same = asked.input is None and version_id == old.version_id
     if is_same:
-        kept: dict[str, Any] = old.input
-        return kept
+        same: dict[str, Any] = old.input
+        return same
+    # What on_failure gave a run under words that nobody else can use is kept beside.
+    kept = {key: value for key, value in old.input.items() if key in RESERVED_STATE}
     given = asked.input
     if given is None:
-        given = {key: load(decode(value, using=using)) for key, value in old.input.items()}
+        own = {key: value for key, value in old.input.items() if key not in kept}
+        given = {key: load(decode(value, using=using)) for key, value in own.items()}
     pinned = copy(old.workflow)
     pinned.published_id = version_id
-    return make_order(pinned, given, using=using).input
+    return {**make_order(pinned, given, using=using).input, **kept}
 
 
 def _insert(old: Run, new: Run, asked: Restart, program: Program, now: datetime, using: str) -> list[StepRun]:

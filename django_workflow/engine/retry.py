@@ -16,16 +16,17 @@ from ..exceptions import VerbRefused
 from ..models import Run, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from .endings import retire_steps, skip_steps
+from .events import put_back
 from .jump import plan_jump
 from .moves import NewRow
 from .new_rows import share_slots
 from .plan import plan_ready, plan_retry
 from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
 from .undo import has_begun
-from .verbs import apply_verb, live_status, program_of
-from .waits import wait_for_child
+from .verbs import apply_verb, built_on, live_status, program_of
+from .waits import event_of, wait_for_child
 
-# Names the event of a step that waits for its child to be retried.
+# Names the event of a step that waits for its child to be retried, and tells when that had failed.
 RETRY_CHILD = "retry_child"
 
 # Looks, after the commit, at the step runs that wait for a run: on which alias, for which run.
@@ -44,8 +45,12 @@ def retry(run: Run, *, using: str, by: AbstractBaseUser | None, note: str, wake:
 def revive(run: Run, program: Program, now: datetime, using: str) -> None:
     """Let a locked failed run be active again, with a new deadline; unsaved.
 
-    Raises ``VerbRefused`` once its undo has begun: what was undone cannot be built on.
+    Raises ``VerbRefused`` once its undo has begun, because what was undone cannot be built on, and where
+    another run has its steps.
     """
+    newer = built_on(run, using)
+    if newer is not None:
+        raise VerbRefused(f"run {run.pk} was restarted as {newer.pk}, with its steps: go on with that one.")
     if has_begun(using, run):
         raise VerbRefused(
             f"the undo of run {run.pk} has begun, so it cannot go on: finish that by undo_run, or restart it."
@@ -99,6 +104,7 @@ def new_attempts(run: Run, program: Program, now: datetime, using: str, wake: Wa
         made += _attempts_of(run, program, row, items, now)
         old = [row, *items]
         _keep_children(old, made[-len(old) :], program, now, using, wake)
+        put_back(using, old)
         StepRun.objects.using(using).filter(pk__in=[each.pk for each in old]).update(current=False)
     return insert_rows(made, using)
 
@@ -143,12 +149,17 @@ def _keep_children(
     children = Run.objects.using(using).in_bulk([row.child_id for row in old if row.child_id is not None])
     for before, row in zip(old, new, strict=True):
         child = None if before.child_id is None else children.get(before.child_id)
-        if child is None or RunStatus.CANCELLED in (child.status, child.ending):
+        if child is None or RunStatus.CANCELLED in (child.status, child.ending) or has_begun(using, child):
             continue
         result, row.awaits = wait_for_child(program.steps[row.step], now)
         row.status, row.waiting_for = StepStatus.WAITING, result.waiting_for
         row.child_id, row.due_at = child.pk, result.until
-        if child.status == RunStatus.FAILED:
-            row.event = {"name": RETRY_CHILD}
+        if child.status == RunStatus.FAILED and child.finished_at is not None:
+            row.event = event_of(RETRY_CHILD, child.finished_at)
         if wake is not None:
-            transaction.on_commit(partial(wake, using, child.pk), using=using, robust=True)
+            _wake_after_commit(wake, using, child.pk)
+
+
+def _wake_after_commit(wake: Wake, using: str, child_id: UUID) -> None:
+    # No partial: where it raises, Django logs the name that only functions have.
+    transaction.on_commit(lambda: wake(using, child_id), using=using, robust=True)

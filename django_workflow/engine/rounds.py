@@ -1,4 +1,4 @@
-"""Rounds: step runs of several runs that share one commit (ENGINE.md rules 3, 9, 10 and 11)."""
+"""Rounds: step runs that share one commit, of several runs or items of one (ENGINE.md rules 3, 9-11)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .atomic import hold_renewals, hold_writers, make_robust
 from .attempt import attempt
 from .claim import Claim
 from .gate import StaleClaim, watching
+from .item_round import are_siblings, execute_items, is_shared_item
 from .moves import Erred
 from .outage import NotRecorded, is_lost
 from .record import conclude, entry_of, fits_entry, write
@@ -48,6 +49,8 @@ class Undone(Exception):
 def next_round(waiting: Sequence[Claim]) -> list[Claim]:
     """Return the claims to execute next: the first alone, or all that may share its commit."""
     first = waiting[0]
+    if is_shared_item(first):
+        return [claim for claim in waiting if is_shared_item(claim) and are_siblings(claim, first)]
     if not _shares(first):
         return [first]
     return [claim for claim in waiting if _shares(claim) and _is_atomic(claim) == _is_atomic(first)]
@@ -71,6 +74,8 @@ def execute_round(claims: Sequence[Claim], *, keep: Keep) -> tuple[int, list[Cla
     if len(claims) == 1:
         following = execute(claims[0], keep=keep)
         return 1, [] if following is None else [following]
+    if is_shared_item(claims[0]):
+        return execute_items(claims, keep=keep, longest=_longest(claims[0].using))
     if _is_atomic(claims[0]):
         return _execute_atomic(claims, keep)
     return _execute_idempotent(claims, keep)

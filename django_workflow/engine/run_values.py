@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_RUN, FINAL_STEP, LIVE_STEP, RunStatus, StepStatus, WaitingFor
 from .claim import Claim
-from .endings import final_output, others_live, others_move
+from .endings import NOT_STARTED, final_output, others_live, others_move
 from .items import Update
 from .moves import Plan
 from .report import Report
@@ -24,10 +26,12 @@ def run_values(
     now: datetime,
     updates: Sequence[Update],
     ready: Sequence[StepRun],
+    stops_items: bool = False,
 ) -> dict[str, Any]:
     """Return the columns of the run that change.
 
-    ``ready`` are the other step runs that are inserted or set free.
+    ``ready`` are the other step runs that are inserted or set free; ``stops_items``: those beside this one,
+    which have not begun, are cancelled.
     """
     run, values = claim.run, _heading(claim, report, planned, updates)
     if report.changes:
@@ -36,7 +40,9 @@ def run_values(
         values["jumps"] = planned.jumps.as_json()
     following = [row.step for row in ready if row.status not in FINAL_STEP]
     values["step"] = following[0] if following else claim.step_run.step
-    values["status"] = status = ends_as(claim, planned, updates) or _going_on(claim, planned, updates, ready)
+    values["status"] = status = ends_as(claim, planned, updates) or _going_on(
+        claim, planned, updates, ready, stops_items=stops_items
+    )
     if status in FINAL_RUN:
         values["finished_at"] = now
         if status == RunStatus.DONE and "output" not in values and not run.ending:
@@ -85,14 +91,28 @@ def _heads_for(claim: Claim, planned: Plan) -> str:
     return planned.ending.status if planned.ending is not None else claim.run.ending
 
 
-def _going_on(claim: Claim, planned: Plan, updates: Sequence[Update], ready: Sequence[StepRun]) -> str:
+def _leaving(row: StepRun, planned: Plan, *, stops_items: bool) -> Q:
+    """Return which step runs this recording cancels or skips, so that they move no more."""
+    passed_by = Q(step__in=planned.skip, status__in=NOT_STARTED, started_at__isnull=True)
+    leaving = Q(step__in=planned.retire) | passed_by
+    if stops_items:
+        leaving |= Q(step=row.step, visit=row.visit, index__gte=0, status__in=NOT_STARTED)
+    return leaving & Q(current=True)
+
+
+def _going_on(
+    claim: Claim, planned: Plan, updates: Sequence[Update], ready: Sequence[StepRun], *, stops_items: bool
+) -> str:
     run, using, heads_for = claim.run, claim.using, _heads_for(claim, planned)
     if heads_for or run.status == RunStatus.PAUSED:
         return RunStatus.RUNNING if heads_for else run.status
     if any(row.status in LIVE_STEP and _moves(row) for row in ready):
         return RunStatus.RUNNING
     own = [row.pk for row, _values in updates]
-    is_moving = not claim.is_sole and others_move(using, run.pk, own)
+    if claim.is_sole:
+        return RunStatus.WAITING
+    leaving = _leaving(claim.step_run, planned, stops_items=stops_items)
+    is_moving = others_move(using, run.pk, own, leaving=leaving)
     return RunStatus.RUNNING if is_moving else RunStatus.WAITING
 
 

@@ -13,7 +13,6 @@ from ..definition.expressions import NO_OUTPUT
 from ..models import HAS_OUTPUT, Run, StepRun
 from ..status import StepStatus
 
-# Skipped by a person, who gave its output.
 NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 

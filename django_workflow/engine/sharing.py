@@ -1,9 +1,10 @@
-"""Which steps may share a commit with others, as far as this process knows (ENGINE.md rules 9 and 11)."""
+"""Which steps may share a claim or a commit, as far as this process knows (ENGINE.md rules 9 and 11)."""
 
 from __future__ import annotations
 
 import time
 
+from ..conf import get_settings
 from ..registry import Handler
 
 # A type whose last call took longer is claimed one at a time.
@@ -22,6 +23,24 @@ def may_share(handler: Handler | None) -> bool:
     if is_slow(handler):
         return False
     return _unshared_until.get(handler.type, 0.0) <= time.monotonic()
+
+
+def shares_items(handler: Handler | None) -> bool:
+    """Return whether items of one ``for_each`` are claimed and recorded together.
+
+    Of a type that this process does not know yet one is called alone first: a slow one would keep from the
+    others what it has claimed.
+    """
+    if handler is None or handler.atomic or handler.type not in _seconds:
+        return False
+    return may_share(handler)
+
+
+def is_concurrent(handler: Handler | None) -> bool:
+    """Return whether calls of the handler may wait beside others in one event loop."""
+    if handler is None or not handler.is_async or handler.atomic:
+        return False
+    return get_settings().ASYNC_TOGETHER > 1
 
 
 def is_slow(handler: Handler) -> bool:

@@ -10,7 +10,7 @@ from .atomic import execute_atomic
 from .attempt import attempt
 from .claim import Claim
 from .gate import StaleClaim
-from .late_answers import take_what_came
+from .late_answers import take_what_came, wait_on
 from .moves import Unknown
 from .now import database_now
 from .recording import Keep, always
@@ -59,6 +59,8 @@ def verdict(claim: Claim) -> Report | None:
         return report_error(late)
     if not run.ending and run.deadline is not None and run.deadline <= database_now(claim.using):
         return report_error(overdue(run), action="fail")
+    if (waiting := wait_on(claim)) is not None:
+        return waiting
     if not row.crashes:
         return None
     handler = claim.handler

@@ -6,7 +6,7 @@ PostgreSQL each is one statement; elsewhere there is one ``executemany`` for lik
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -17,7 +17,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ..models import Run, StepRun
 from . import postgres
-from .columns import Model, columns_of, table_of
+from .columns import Model, by_field, columns_of, table_of
 from .entries import Entry, Pick
 
 # Columns with their new values, and columns with the values that the row must have still, by name.
@@ -44,9 +44,9 @@ def write(using: str, entries: Sequence[Entry]) -> set[UUID]:
 
 
 def take(using: str, picks: Sequence[Pick]) -> set[UUID]:
-    """Claim step runs of different runs, each run's row first, and return the keys of those claimed.
+    """Claim step runs, each run's row first, and return the keys of those claimed: of a run all or none.
 
-    Of the others nothing is written.
+    Of the others nothing is written. Picks of one run have the same values for its row.
     """
     if not picks:
         return set()
@@ -55,6 +55,21 @@ def take(using: str, picks: Sequence[Pick]) -> set[UUID]:
     else:
         passed = _take(using, sorted(picks, key=lambda each: each.run.pk))
     return {each.row.pk for each in picks if each.run.pk in passed}
+
+
+def change(using: str, changes: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
+    """Change step runs, by their keys, in a transaction that holds the lock of their run."""
+    named = [(key, by_field(StepRun, values)) for key, values in changes]
+    if not named:
+        return
+    if _is_postgres(using):
+        postgres.change(using, named)
+        return
+    with connections[using].cursor() as cursor:
+        shaped = sorted(((values, {"id": key}) for key, values in named), key=_shape)
+        for shape, like in groupby(shaped, key=_shape):
+            params = [_parameters(using, StepRun, each) for each in like]
+            cursor.executemany(_update_sql(using, StepRun, *shape), params)
 
 
 def insert(using: str, runs: Sequence[Run], rows: Sequence[StepRun]) -> None:
@@ -95,7 +110,7 @@ def _take(using: str, picks: Sequence[Pick]) -> set[UUID]:
     passed = set()
     try:
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
-            for each in picks:
+            for each in {each.run.pk: each for each in picks}.values():
                 if _update_one(using, cursor, Run, (each.run_values, _gate(each))):
                     passed.add(each.run.pk)
             as_read = [

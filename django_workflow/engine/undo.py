@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -55,8 +55,10 @@ def next_undo(
     """
     left = _to_undo(using, run, program)
     row = (left if made is None else left.exclude(pk=made)).order_by("-number").first()
-    if row is None:
-        return None
+    return None if row is None else _undo_of(row, now=now, number=number)
+
+
+def _undo_of(row: StepRun, *, now: datetime, number: int) -> NewRow:
     return NewRow(
         step=f"{row.step}{UNDO}",
         visit=row.visit,
@@ -65,6 +67,20 @@ def next_undo(
         due_at=now,
         undoes=row.pk,
     )
+
+
+def undo_of_recorded(
+    program: Program, rows: Iterable[StepRun], *, now: datetime, number: int
+) -> NewRow | None:
+    """Return the undo of the step run among ``rows`` that becomes done right now; None where none has one."""
+    for row in rows:
+        spec = program.graph.steps.get(row.step)
+        if row.undoes_id is not None or spec is None or spec.undo is None:
+            continue
+        # Of a map the items are undone, and not the step as a whole.
+        if row.index >= 0 or spec.for_each is None:
+            return _undo_of(row, now=now, number=number)
+    return None
 
 
 def failed_undo(using: str, run: Run, *, now: datetime) -> NewRow | None:

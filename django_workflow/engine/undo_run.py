@@ -12,7 +12,7 @@ from ..models import Run, StepRun
 from ..status import RunStatus
 from .finish import begin_undo
 from .undo import failed_undo, has_begun, next_undo
-from .verbs import apply_verb, program_of
+from .verbs import apply_verb, built_on, program_of
 
 
 def undo(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run:
@@ -26,9 +26,9 @@ def undo(run: Run, *, using: str, by: AbstractBaseUser | None, note: str) -> Run
 def _undo(run: Run, now: datetime, using: str) -> Sequence[StepRun]:
     if not run.is_final:
         raise VerbRefused(f"run {run.pk} is {run.status}: only what is over is undone; cancel it first.")
-    newer = run.restarts.using(using).order_by("pk").last()
+    newer = built_on(run, using)
     if newer is not None:
-        raise VerbRefused(f"run {run.pk} was restarted as {newer.pk}: undo that one.")
+        raise VerbRefused(f"run {run.pk} was restarted as {newer.pk}, with its steps: undo that one.")
     if run.version_id is None:
         raise VerbRefused(f"run {run.pk} never began: there is nothing to undo.")
     program = program_of(run, using)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from ..definition.program import Program
 from ..exceptions import VerbRefused
@@ -21,6 +22,8 @@ from .now import database_now
 from .programs import get_program
 from .report import report_error
 from .telling import tell_calls_ended, tell_recorded
+
+RESTART = "restart"
 
 # Changes a locked run, and returns the step runs that it made ready.
 Verb = Callable[[Run, datetime, str], Sequence[StepRun]]
@@ -74,9 +77,17 @@ def note_action(
     )
 
 
+def built_on(run: Run, using: str) -> Run | None:
+    """Return the newest run that was restarted from a step of this one, and so has copies of its steps."""
+    from_step = RunAction.objects.using(using).filter(verb=RESTART).exclude(step="")
+    restarts = Run.objects.using(using).filter(restarted_from=run)
+    return restarts.filter(Exists(from_step.filter(run=OuterRef("pk")))).order_by("pk").last()
+
+
 def program_of(run: Run, using: str) -> Program:
-    """Return the published definition that the run executes."""
-    assert run.version_id is not None
+    """Return the published definition that the run executes. Raises ``VerbRefused`` where it has none."""
+    if run.version_id is None:
+        raise VerbRefused(f"run {run.pk} never began, and has no version: trigger a new run.")
     return get_program(run.version_id, using)
 
 

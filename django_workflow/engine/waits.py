@@ -19,19 +19,32 @@ CHILD = "child"
 AWAITED = frozenset({WaitingFor.EVENT, WaitingFor.APPROVAL, WaitingFor.CHILD})
 
 
-def event_of(name: str, now: datetime, payload: Any = None) -> dict[str, Any]:
-    """Return what a step run keeps of what woke it; ``payload`` is encoded."""
-    return {"name": name, "payload": payload, "at": now.isoformat()}
+def event_of(name: str, now: datetime, payload: Any = None, *, sent: str | None = None) -> dict[str, Any]:
+    """Return what a step run keeps of what woke it; ``payload`` is encoded.
+
+    ``sent``: the key of an event that somebody sent, which may have any name, also one of ours.
+    """
+    event = {"name": name, "payload": payload, "at": now.isoformat()}
+    return event if sent is None else {**event, "sent": sent}
+
+
+def is_ours(event: Mapping[str, Any] | None, name: str) -> bool:
+    """Return whether the engine itself woke the step run by ``event``, and that is of this name."""
+    return event is not None and event.get("name") == name and "sent" not in event
 
 
 def wait_for_event(
-    outcome: WaitForEvent, spec: StepSpec, row: StepRun, now: datetime
+    outcome: WaitForEvent, spec: StepSpec, now: datetime, *, read: list[str]
 ) -> tuple[Awaits, dict[str, Any]]:
-    """Return the result of a step that waits for events, and what its row keeps of that."""
+    """Return the result of a step that waits for events, and what its row keeps of that.
+
+    ``read``: the keys of shared events that it does not read again.
+    """
     until = _deadline(spec, now)
     moments = [moment for moment in (until, _after(outcome.timeout, now)) if moment is not None]
-    read = {"read": row.awaits["read"]} if row.awaits and "read" in row.awaits else {}
-    awaits = {"events": list(outcome.names), "shared": outcome.shared, "until": _text(until), **read}
+    awaits = {"events": list(outcome.names), "shared": outcome.shared, "until": _text(until)}
+    if read:
+        awaits["read"] = read
     return Awaits(waiting_for=WaitingFor.EVENT, until=min(moments, default=None)), awaits
 
 
@@ -59,7 +72,7 @@ def wait_for_child(spec: StepSpec, now: datetime) -> tuple[Awaits, dict[str, Any
 
 def has_timed_out(row: StepRun) -> bool:
     """Return whether the row was claimed because the time of its wait was over."""
-    return row.event is not None and row.event.get("name") == TIMEOUT and row.awaits is not None
+    return is_ours(row.event, TIMEOUT) and row.awaits is not None
 
 
 def overdue_wait(row: StepRun, now: datetime) -> WaitTimeout | None:

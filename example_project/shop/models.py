@@ -28,15 +28,20 @@ class Order(models.Model):
         PAID = "paid"
         FULFILLED = "fulfilled"
         REFUSED = "refused"
+        REFUNDED = "refunded"
 
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="orders")
     product = models.ForeignKey(Product, models.PROTECT, related_name="orders")
     quantity = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     total = models.DecimalField(max_digits=10, decimal_places=2)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
+    watchers = models.JSONField(default=list, blank=True, help_text="Addresses of others to be told.")
     charge = models.CharField(max_length=64, blank=True)
     invoice = models.FileField(upload_to="invoices", blank=True)
     placed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        permissions = [("approve_order", "Can approve a large order")]
 
     def __str__(self) -> str:
         return f"order {self.pk}"

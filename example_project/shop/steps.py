@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.db.models import F
 
-from django_workflow import PermanentError, Retry, StepContext, step
+from django_workflow import PermanentError, Retry, StepContext, WaitForEvent, step
 
 from . import gateway
 from .models import Contact, Order, Product
@@ -23,12 +23,32 @@ class OutOfStock(PermanentError):
     "shop.charge", retry=Retry(attempts=4, delay=timedelta(seconds=2), errors=("GatewayTimeout",)), timeout=30
 )
 def charge(context: StepContext, order: Order) -> dict[str, str]:
-    """Charge the customer's card for an order."""
+    """Ask the payment provider to charge an order's customer."""
     # The key is the same for every attempt, so that the provider charges once.
-    charge_id = gateway.charge(order.total, idempotency_key=context.idempotency_key)
-    order.status, order.charge = Order.Status.PAID, charge_id
-    order.save(update_fields=["status", "charge"])
-    return {"charge": charge_id}
+    order.charge = gateway.charge(order.total, idempotency_key=context.idempotency_key)
+    order.save(update_fields=["charge"])
+    return {"charge": order.charge}
+
+
+@step("shop.wait_for_payment", atomic=True)
+def wait_for_payment(context: StepContext, order: Order) -> WaitForEvent | None:
+    """Wait until the payment provider says how it went: see views.hear_of_payment."""
+    if context.event is None:
+        return WaitForEvent(["paid", "declined"])
+    if context.event.name == "declined":
+        raise gateway.CardDeclined("the card was declined")
+    Order.objects.filter(pk=order.pk).update(status=Order.Status.PAID)
+    return None
+
+
+@step("shop.refund", idempotent=True)
+def refund(order: Order, charge: str) -> None:
+    """Give back what an order's customer paid."""
+    gateway.refund(charge)
+    # A refused order stays refused.
+    Order.objects.filter(pk=order.pk).exclude(status=Order.Status.REFUSED).update(
+        status=Order.Status.REFUNDED
+    )
 
 
 @step("shop.reserve_stock", atomic=True)
@@ -52,6 +72,12 @@ def write_invoice(order: Order) -> str:
     order.invoice.save(f"order-{order.pk}.txt", ContentFile(text.encode()), save=False)
     order.save(update_fields=["invoice"])
     return str(order.invoice)
+
+
+@step("shop.watchers", idempotent=True)
+def list_watchers(order: Order) -> list[str]:
+    """List the addresses of all who want to know what becomes of an order."""
+    return list(filter(None, dict.fromkeys([order.customer.email, *order.watchers])))
 
 
 @step("shop.set_status", idempotent=True)

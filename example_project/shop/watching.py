@@ -10,7 +10,7 @@ from django_workflow.models import Run, StepRun
 
 from ..processes import Process, Processes
 
-MARKS = {"done": "✓", "failed": "✗", "skipped": "·", "cancelled": "·"}
+MARKS = {"done": "✓", "failed": "✗"}
 SLOW_STEP = "charge"
 
 Fact = tuple[str, str, int]
@@ -45,7 +45,7 @@ class Watch:
         if row.pk == self._victim and row.crashes and not self._is_recovered:
             self._is_recovered = True
             self._say(f"the clock {_order_of(row)}  ↻ {row!s:<8} its lease has expired, {later}")
-        if row.status in MARKS:
+        if row.status in MARKS and row.index < 0:
             note = f"taken up again, {later}" if row.pk == self._victim else row.error
             self._say(f"{self._worker_of(row):<9} {_order_of(row)}  {MARKS[row.status]} {row!s:<8} {note}")
 

@@ -22,7 +22,8 @@ from django_workflow.status import RunStatus, StepStatus
 
 from .definitions import CardError, Case, Raises, Script, cases
 from .definitions import Result as ScriptResult
-from .reference import DEFAULT_MAX_VISITS, Entry, ReferenceRun
+from .reference import Entry, ReferenceRun
+from .reference_paths import DEFAULT_MAX_VISITS
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 300
 MOST_MOVES = 2_000

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connections
 
-from django_workflow.engine import callers, stuck
+from django_workflow.engine import callers, clocks, stuck
 from django_workflow.engine.now import database_now, set_clock
 from django_workflow.engine.recover import recover_worker
 from django_workflow.engine.tick import tick
@@ -139,6 +139,7 @@ def recover(fate: Fate) -> None:
         callers._swept.clear()
         stuck._swept.clear()
         stuck._tried.clear()
+        clocks._beaten.clear()
         moved = 0
         with fate.process() as life:
             moved = recover_worker("default", worker_name()) + tick("default", is_stopping=lambda: False)
@@ -161,7 +162,7 @@ class Portrait:
 def portray() -> Portrait:
     """Return what is there: runs, step runs, events, verbs, and what atomic steps wrote."""
     runs = Run.objects.order_by("workflow__name", "key", "pk").values_list(
-        "workflow__name", "key", "status", "ending", "step", "state", "output", "error_type"
+        "workflow__name", "key", "status", "ending", "state", "output", "error_type"
     )
     steps = StepRun.objects.values_list(
         "run__workflow__name",
@@ -179,7 +180,8 @@ def portray() -> Portrait:
     )
     events = Event.objects.order_by("pk").values_list("name", "payload", "taken_by__step", "is_new")
     return Portrait(
-        runs=list(runs),
+        # An alarm's state names the run that failed, by its id.
+        runs=[(*run[:4], {**run[4], "run": None}, *run[5:]) for run in runs],
         steps=sorted(steps, key=str),
         events=list(events),
         actions=sorted(RunAction.objects.values_list("run__workflow__name", "verb", "step")),

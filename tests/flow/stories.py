@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -57,9 +58,9 @@ def _count(context: StepContext, value: Any) -> Any:
 def nap(context: StepContext) -> Any:
     """Sleep, wait for an event, and tell of both: three calls of one attempt."""
     if context.event is None:
-        return Sleep(3600)
+        return Sleep(timedelta(hours=1))
     if context.event.name == "timer":
-        return WaitForEvent("paid", timeout=3600)
+        return WaitForEvent("paid", timeout=timedelta(hours=1))
     return f"{context.event.name} {context.event.payload}"
 
 

@@ -165,6 +165,16 @@ def test_shared_waits_all_read_one_event() -> None:
     assert [run.output_of(name)["payload"] for name in "abc"] == [1, 1, 1]
 
 
+def test_shared_wait_in_a_loop_reads_each_event_once() -> None:
+    shared = {"event": "open", "shared": True}
+    steps = [{"name": "wait", "type": "flow.wait", "with": shared, "next": "wait"}]
+    run = start(steps, max_visits=5)
+    send_event(run, "open", 1)
+    run = fresh(run)
+    assert run.status == "waiting"
+    assert history(run) == ["wait:done", "wait:waiting"]
+
+
 def test_wait_past_its_timeout_fails_with_its_own_error_path() -> None:
     steps = [
         {**WAIT, "timeout": "1h", "on_error": {"WaitTimeout": "remind"}},

@@ -34,6 +34,7 @@ FINE: dict[str, Any] = {
     "BASE_URL": "https://shop.example",
     "KEEP": timedelta(days=1),
     "POLL": 0.5,
+    "ASYNC_TOGETHER": 20,
 }
 
 
@@ -90,6 +91,8 @@ def test_an_unknown_key_is_found_and_a_known_one_suggested(settings: Any, key: A
         ("BASE_URL", None),
         ("KEEP", -1),
         ("POLL", []),
+        ("ASYNC_TOGETHER", 0),
+        ("ASYNC_TOGETHER", "20"),
     ],
 )
 def test_a_value_of_a_wrong_kind_is_found(settings: Any, key: str, value: Any) -> None:

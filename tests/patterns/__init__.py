@@ -18,7 +18,7 @@ Advanced branching and synchronization, ``test_branching.py``
   9. Structured discriminator: ``join: any``
 
 Structural patterns, ``test_structural.py``
-  10. Arbitrary cycles: jumps (``next``, ``flow.switch``, ``on_error``) to any step, into loops and out of them
+  10. Arbitrary cycles: jumps (``next``, ``flow.switch``, ``on_error``) to any step, into loops and out
   11. Implicit termination: a run is done when nothing of it is left to do
 
 Multiple instances, ``test_instances.py``
@@ -31,10 +31,10 @@ Multiple instances, ``test_instances.py``
 
 State-based patterns, ``test_state.py``
   16. Deferred choice: ``flow.wait`` for several events, and ``flow.switch`` on the one that came
-  17. Interleaved parallel routing: ``for_each`` with ``max_parallel: 1`` in the order of a list; a loop around
-      a deferred choice where people choose the order
-  18. Milestone: a key of the state that one branch writes and another asks for when it is to act; a ``shared``
-      wait where it is enough that it was reached
+  17. Interleaved parallel routing: ``for_each`` with ``max_parallel: 1`` in the order of a list; a loop
+      around a deferred choice where people choose the order
+  18. Milestone: a key of the state that one branch writes and another asks for when it is to act; a
+      ``shared`` wait where it is enough that it was reached
 
 Cancellation, ``test_cancellation.py``
   19. Cancel task: ``timeout``, or a jump to a step before it, or the verb ``skip``

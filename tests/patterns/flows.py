@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from textwrap import dedent
 from typing import Any
 
@@ -43,7 +44,8 @@ def runs_of(workflow: str) -> list[Run]:
 
 def let_delays_pass(run: Run) -> None:
     """Make due what waits for the end of its ``delay``; a worker that looks then starts it."""
-    run.step_runs.live().filter(waiting_for="timer").update(due_at=timezone.now())
+    past = timezone.now() - timedelta(minutes=1)
+    run.step_runs.live().filter(waiting_for="timer").update(due_at=past)
 
 
 def be_a_worker() -> None:

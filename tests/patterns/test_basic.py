@@ -23,7 +23,7 @@ SPLIT = """
       - {name: pack, type: flow.wait, needs: [take], with: {event: packed}}
       - {name: print, type: flow.wait, needs: [take], with: {event: printed}}
 """
-JOINED = SPLIT + "  - {name: ship, type: tests.echo, needs: [charge, pack, print]}\n"
+JOINED = SPLIT + "      - {name: ship, type: tests.echo, needs: [charge, pack, print]}\n"
 CHOICE = """
     name: order
     steps:
@@ -125,7 +125,7 @@ def test_wcp_04_exclusive_choice_by_a_condition(kit: Kit, total: int, chosen: st
 def test_wcp_05_simple_merge(kit: Kit, payment: str, chosen: str) -> None:
     """What follows the alternatives begins when the chosen one ends, once, and waits for no other."""
     merged = CHOICE.replace("type: tests.echo", "type: flow.wait, with: {event: settled}")
-    tell = "  - {name: tell, type: tests.echo, needs: [charge, invoice, refuse]}\n"
+    tell = "      - {name: tell, type: tests.echo, needs: [charge, invoice, refuse]}\n"
     run = start(kit, merged + tell, payment=payment)
     assert statuses(run) == {"how": "done", chosen: "waiting"}
     kit.send_event(run, "settled")

@@ -36,10 +36,10 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("has_draft", "events", "path"), WAYS, ids=lambda value: value if isinstance(value, str) else "")
-def test_wcp_10_arbitrary_cycles(
-    kit: Kit, has_draft: bool, events: list[tuple[str, str]], path: str
-) -> None:
+@pytest.mark.parametrize(
+    ("has_draft", "events", "path"), WAYS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_wcp_10_arbitrary_cycles(kit: Kit, has_draft: bool, events: list[tuple[str, str]], path: str) -> None:
     """A loop may have several entries and exits, and be left and entered in any order."""
     run = start(kit, ARTICLE, has_draft=has_draft)
     for name, payload in events:

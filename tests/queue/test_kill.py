@@ -231,7 +231,7 @@ def test_sigterm_under_load_is_no_crash(processes: Processes, kind: Kind) -> Non
         worker.stop(seconds=5)
         assert not all_ended(), "the worker did all before it stopped"
         worker.start_again()
-    wait_for_end(20 + ROUNDS)
+    wait_for_end(20 + 10 * ROUNDS)
     assert crashes() == 0
     assert assert_recorded_once() == 0
 

@@ -1,6 +1,6 @@
 """What a dry run takes for the outcomes of handlers: outputs that were given, or those of an earlier run.
 
-Pure: see :mod:`.dry_recorded` for the reading.
+Pure: see :mod:`.recorded` for the reading.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Command(BaseCommand):
             return {**result, "refused": f"does not exist on database {self.using!r}."}
         try:
             verb.do(run, self.using, by, note, arguments)
-        except WorkflowError as error:
+        except (WorkflowError, ValueError) as error:
             return {**result, "status": run.status, "refused": f"refused: {' '.join(str(error).split())}"}
         run.refresh_from_db(using=self.using)
         return {**result, "status": run.status}

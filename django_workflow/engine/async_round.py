@@ -1,0 +1,144 @@
+"""Async handlers that wait beside one another in one event loop (ENGINE.md rules 5, 9, 10 and 28).
+
+The loop has a thread of its own; all that reads or writes the database is done by the thread that claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import async_to_sync, sync_to_async
+
+from ..conf import get_settings
+from ..exceptions import LeaseLost
+from .attempt import Attempt, begin, close_call, judge, open_call, prepare, understand
+from .call import Overdue, Transactions, await_handler, close_transactions, open_transactions
+from .claim import Claim
+from .deadline import DeadlinePassed
+from .gate import StaleClaim
+from .leases import release
+from .report import Report
+from .safely import record_safely
+from .sharing import is_concurrent
+from .single import tell_lost, verdict
+from .stand_ins import has_stand_in
+from .waits import has_timed_out
+
+# Claims, and holds, up to so many more steps of the kind.
+More = Callable[[int], Sequence[Claim]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A handler that is about to be called, and the transactions that were open before."""
+
+    going: Attempt
+    arguments: dict[str, Any]
+    before: Transactions
+
+
+def is_in_loop(claim: Claim) -> bool:
+    """Return whether the claim is called beside others: it is async, and no crash has set it apart."""
+    row = claim.step_run
+    is_apart = row.solo or claim.run.ending or has_timed_out(row) or has_stand_in(row.step)
+    return claim.in_batch and not is_apart and is_concurrent(claim.handler)
+
+
+def execute_concurrently(claims: Sequence[Claim], *, more: More) -> None:
+    """Call all at once, and one of ``more`` for each that has ended; each is recorded when it has ended.
+
+    What follows them is left ready for anybody. Raises ``NotRecorded``.
+    """
+    async_to_sync(_call_all)(claims, more)
+
+
+async def _call_all(claims: Sequence[Claim], more: More) -> None:
+    under_way: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            for claim in claims:
+                call = await sync_to_async(_open)(claim)
+                if call is not None:
+                    under_way.add(asyncio.create_task(_follow(call)))
+            if not under_way:
+                return
+            ended, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+            claims = await sync_to_async(more)(get_settings().ASYNC_TOGETHER - len(under_way))
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _open(claim: Claim) -> _Call | None:
+    """Prepare the call; None where the step is recorded without one."""
+    assert claim.handler is not None
+    report = verdict(claim)
+    if report is None:
+        going, before = begin(claim, claim.handler), open_transactions()
+        try:
+            report = prepare(going)
+            if report is None:
+                return _Call(going=going, arguments=open_call(going), before=before)
+        except LeaseLost:
+            _lose(claim)
+            return None
+        except (Exception, DeadlinePassed) as error:
+            report = judge(going, error)
+    _record(claim, report)
+    return None
+
+
+async def _follow(call: _Call) -> None:
+    """Wait for the handler's end and record it."""
+    going, outcome = call.going, None
+    error: BaseException | None = None
+    try:
+        outcome = await await_handler(going.handler, call.arguments, going.limit)
+    except Overdue:
+        error = DeadlinePassed()
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        error = cancelled
+    except Exception as raised:
+        error = raised
+    await sync_to_async(_end)(call, outcome, error)
+
+
+def _end(call: _Call, outcome: Any, error: BaseException | None) -> None:
+    going, claim = call.going, call.going.claim
+    close_call(going)
+    try:
+        try:
+            close_transactions(call.before)
+            if error is not None:
+                raise error
+            report = understand(going, outcome)
+        except (Exception, asyncio.CancelledError, DeadlinePassed) as found:
+            report = judge(going, found)
+        if claim.lease.is_lost:
+            raise LeaseLost
+    except LeaseLost:
+        _lose(claim)
+    else:
+        _record(claim, report)
+
+
+def _record(claim: Claim, report: Report) -> None:
+    try:
+        record_safely(claim, report, keep=lambda: False)
+    except StaleClaim:
+        tell_lost(claim)
+    release(claim.lease)
+
+
+def _lose(claim: Claim) -> None:
+    tell_lost(claim)
+    release(claim.lease)
