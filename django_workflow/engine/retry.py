@@ -15,6 +15,7 @@ from ..definition.program import Program
 from ..exceptions import VerbRefused
 from ..models import Run, StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
+from .approvals import APPROVED
 from .endings import retire_steps, skip_steps
 from .events import put_back
 from .jump import plan_jump
@@ -24,7 +25,7 @@ from .plan import plan_ready, plan_retry
 from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
 from .undo import has_begun
 from .verbs import apply_verb, built_on, live_status, program_of
-from .waits import event_of, wait_for_child
+from .waits import event_of, is_ours, wait_for_child
 
 # Names the event of a step that waits for its child to be retried, and tells when that had failed.
 RETRY_CHILD = "retry_child"
@@ -97,6 +98,7 @@ def new_attempts(run: Run, program: Program, now: datetime, using: str, wake: Wa
     """
     current = StepRun.objects.using(using).current().filter(run=run)
     made: list[StepRun] = []
+    asked: list[tuple[StepRun, StepRun]] = []
     for row in list(current.to_retry().filter(index=-1)):
         items = list(
             current.to_retry().filter(step=row.step, visit=row.visit, index__gte=0).order_by("index")
@@ -105,8 +107,12 @@ def new_attempts(run: Run, program: Program, now: datetime, using: str, wake: Wa
         old = [row, *items]
         _keep_children(old, made[-len(old) :], program, now, using, wake)
         put_back(using, old)
+        asked += _keep_approvals(old, made[-len(old) :])
         StepRun.objects.using(using).filter(pk__in=[each.pk for each in old]).update(current=False)
-    return insert_rows(made, using)
+    insert_rows(made, using)
+    for before, row in asked:
+        before.answers.using(using).update(step_run=row)
+    return made
 
 
 def _retry(run: Run, now: datetime, using: str, *, wake: Wake | None) -> Sequence[StepRun]:
@@ -158,6 +164,22 @@ def _keep_children(
             row.event = event_of(RETRY_CHILD, child.finished_at)
         if wake is not None:
             _wake_after_commit(wake, using, child.pk)
+
+
+def _keep_approvals(old: Sequence[StepRun], new: Sequence[StepRun]) -> list[tuple[StepRun, StepRun]]:
+    """Let new attempts of approvals that the ending cut off keep what was answered; return old and new.
+
+    What a person rejected is asked anew.
+    """
+    pairs = [
+        (before, row)
+        for before, row in zip(old, new, strict=True)
+        if before.status == StepStatus.CANCELLED and "count" in (before.awaits or {})
+    ]
+    for before, row in pairs:
+        if is_ours(before.event, APPROVED):
+            row.awaits, row.event = before.awaits, before.event
+    return pairs
 
 
 def _wake_after_commit(wake: Wake, using: str, child_id: UUID) -> None:

@@ -298,3 +298,38 @@ def test_it_works_on_another_database(boss: User) -> None:
     approve(run, "ok", by=boss)
     assert fresh(run).status == "done"
     assert Answer.objects.using("other").get().name == "boss"
+
+
+def test_what_was_approved_before_the_run_failed_is_not_asked_again_by_a_retry(
+    boss: User, register: Callable[..., Any]
+) -> None:
+    broken = {"is": True}
+
+    @register("tests.break_once")
+    def break_once() -> str:
+        if broken["is"]:
+            raise ValueError("broken")
+        return "mended"
+
+    second = User.objects.create_user("second")
+    users = [boss.username, second.username]
+    ask = {"type": "flow.approval", "with": {"users": users, "count": 2}, "needs": []}
+    define(
+        "flow",
+        steps=[
+            {"name": "ok", **ask},
+            {"name": "work", "type": "tests.break_once", "delay": "1h", "needs": []},
+        ],
+    )
+    run = trigger("flow")
+    approve(run, "ok", by=boss)
+    let_time_pass(run)
+    assert (fresh(run).status, row_of(run).status) == ("failed", "cancelled")
+    broken["is"] = False
+    retry_run(run)
+    with pytest.raises(NotAllowed):
+        approve(run, "ok", by=boss)
+    approve(run, "ok", by=second)
+    run = fresh(run)
+    assert run.status == "done"
+    assert sorted(run.output_of("ok")["by"]) == ["boss", "second"]

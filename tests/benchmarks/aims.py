@@ -55,6 +55,17 @@ STARTS = [
     Aim(ours="trigger", beside="Celery solo", at_least=0.7),
     Aim(ours="trigger_many", beside="huey on Redis", at_least=1),
 ]
+JOINS = [
+    *(
+        Aim(ours=f"workflow {each}, 200", beside="Celery chord, 200", at_most=1)
+        for each in ("items", "calls")
+    ),
+    *(
+        Aim(ours=f"workflow {each}, {many}", beside=f"workflow {each}, 20", at_most=1.2)
+        for each in ("items", "calls")
+        for many in ("200", "2000")
+    ),
+]
 LATENCIES = [
     *(Aim(ours=f"{kind}, simple, 10 steps", beside="Celery solo, 10 steps", at_most=1) for kind in PLAIN),
     *(Aim(ours=f"{kind}, simple, 1 step", beside="RQ, simple, 1 step", at_most=2) for kind in PLAIN),

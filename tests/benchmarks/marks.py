@@ -13,7 +13,7 @@ from redis import Redis
 
 # The databases of the private Redis; 0 is that of RQ_QUEUES.
 CELERY_BROKER, CELERY_RESULTS, HUEY, PLAIN_RQ, MARKS = 1, 2, 3, 4, 9
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 _LIST = "marks"
 _numbers = count()
 

@@ -45,4 +45,4 @@ def format_table(title: str, figures: Mapping[str, float], *, beside: str, unit:
 
 
 def _format(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.1f}"
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from django.db import connection
 from django.test.utils import override_settings
 
-from . import inline, races, starting, steps
-from .aims import LATENCIES, STARTS, STEPS, STEPS_ON_SQLITE, Aim, describe_aims
+from . import inline, joins, races, starting, steps, waiting
+from .aims import JOINS, LATENCIES, STARTS, STEPS, STEPS_ON_SQLITE, Aim, describe_aims
 from .measuring import format_table, take_turns
 from .workers import at_work
 
@@ -26,6 +26,12 @@ def write_all(parts: Sequence[str], rounds: int, runs: int, who: Sequence[str]) 
         if {"w1", "w2", "w3"} & set(parts):
             steps.publish()
             write_races(parts, rounds, runs, who)
+        if "w4" in parts:
+            write_joins(rounds, who)
+        if "waiting" in parts:
+            figures = waiting.measure(rounds)
+            title = f"{connection.vendor}: a tick of the clock beside runs that wait for an event"
+            _write(format_table(title, figures, beside="tick, 0 waiting", unit="ms"))
         if "start" in parts:
             _write(starting.describe(rounds))
     finally:
@@ -71,6 +77,16 @@ def write_races(parts: Sequence[str], rounds: int, runs: int, who: Sequence[str]
         if "w2" in parts:
             figures = races.race_starts(contestants, rounds, runs)
             _write_race("W2: starts of 1-step runs", figures, "huey on Redis", "runs/s", STARTS)
+
+
+def write_joins(rounds: int, who: Sequence[str]) -> None:
+    """Measure many children and their join with real workers."""
+    steps.publish()
+    steps.publish_joins()
+    contestants = joins.list_contestants(who)
+    with at_work(contestants):
+        figures = joins.race_joins(contestants, rounds)
+    _write_race("W4: children and their join, each", figures, "Celery chord, 200", "ms", JOINS)
 
 
 def _write_race(

@@ -15,6 +15,7 @@ KINDS = ("plain", "idempotent", "atomic")
 LENGTHS = (1, 10)
 EMPTY = "empty "
 WORKERS = {SIMPLE: "rq.SimpleWorker", FORKING: "rq.Worker"}
+_TAG = {"tag": "{{ tag }}"}
 # Plain steps commit one by one, and a turn of them has fewer runs.
 _SHARES = {"plain": 0.5, "idempotent": 2.0, "atomic": 2.0}
 
@@ -47,6 +48,30 @@ def publish() -> None:
                 _publish(EMPTY + kind, queue, [_do_nothing(kind, place, length) for place in range(length)])
 
 
+def publish_joins() -> None:
+    """Publish the workflows of the race of children and their join: items, and items that call workflows."""
+    nothing, join = {"name": "nothing", "type": "bench.empty_idempotent"}, {"name": "join", "with": _TAG}
+    call = {"type": "flow.call", "with": {"workflow": "w4_child"}}
+    define("w4_child", steps=[nothing], queue=SIMPLE)
+    for name, each in (("items", {"type": "bench.empty_idempotent"}), ("calls", call)):
+        steps = [{"name": "each", "for_each": "values", **each}, {**join, "type": "bench.empty_plain"}]
+        define(f"w4_{name}", steps=steps, input={"tag": "str", "values": "list"}, queue=SIMPLE)
+
+
+def joiners() -> list[Contestant]:
+    """Return django_workflow with items and with called workflows; both with an idempotent no-op."""
+    return [_joiner(name) for name in ("items", "calls")]
+
+
+def _joiner(name: str) -> Contestant:
+    def start(tag: str, children: int) -> None:
+        trigger(f"w4_{name}", {"tag": tag, "values": list(range(children))})
+
+    return Contestant(
+        name=f"workflow {name}", start=start, worker=_worker(SIMPLE), share=1.0, needs_django=True
+    )
+
+
 def name_of(kind: str, queue: str, length: int) -> str:
     """Return the name of a workflow."""
     return f"{kind.replace(' ', '_')}_{queue}_{length}"
@@ -73,6 +98,10 @@ def contestants() -> list[Contestant]:
     return [*both, *(_contestant(EMPTY + kind, SIMPLE) for kind in KINDS)]
 
 
+def _worker(queue: str) -> tuple[str, ...]:
+    return ("-m", "django", "rqworker", queue, "--worker-class", WORKERS[queue], "-v", "0")
+
+
 def _contestant(kind: str, queue: str) -> Contestant:
     def start(tag: str, steps: int) -> None:
         trigger(name_of(kind, queue, steps), {"tag": tag})
@@ -80,7 +109,7 @@ def _contestant(kind: str, queue: str) -> Contestant:
     return Contestant(
         name=f"workflow {kind}, {queue}",
         start=start,
-        worker=("-m", "django", "rqworker", queue, "--worker-class", WORKERS[queue], "-v", "0"),
+        worker=_worker(queue),
         share=_SHARES[kind.removeprefix(EMPTY)],
         needs_django=True,
         is_timed=kind.endswith("plain"),

@@ -258,12 +258,13 @@ def items(register: Callable[..., Any]) -> None:
         return value
 
 
-def over(values: list[str], **fields: Any) -> Run:
+def over(values: list[str], on_failure: str | None = None, **fields: Any) -> Run:
+    """Return a run whose items are ready."""
     each = {"name": "each", "type": "tests.item", "for_each": "values", "with": {"value": "{{ item }}"}}
     retry = {"retry": {"attempts": 2, "delay": 0, "errors": ["ConnectionError"]}}
     rescue = {"name": "rescue", "type": "tests.note", "needs": "jump"}
-    run = ready([{**each, **retry, **fields}, rescue], {"values": values})
-    assert follow(claim_due("default", run_id=run.pk), keep=lambda: False)
+    run = ready([{**each, **retry, **fields}, rescue], {"values": values}, on_failure=on_failure)
+    follow(claim_due("default", run_id=run.pk), keep=lambda: False)
     return run
 
 
@@ -329,25 +330,7 @@ def test_only_branch_with_an_undo_that_ends_last_in_a_failed_run_is_undone(take_
 
 
 def test_item_that_ends_last_in_a_failed_step_is_undone(items, take_back) -> None:
-    run = over(["fail", "well"], undo=UNDO["undo"])
-    Run.objects.filter(pk=run.pk).delete()
-    define(
-        "flow",
-        steps=[
-            {
-                "name": "each",
-                "type": "tests.item",
-                "for_each": "values",
-                "with": {"value": "{{ item }}"},
-                **UNDO,
-            }
-        ],
-        on_failure="undo",
-    )
-    with transaction.atomic():
-        run = trigger("flow", {"values": ["fail", "well"]})
-        connection.run_on_commit.clear()
-    follow(claim_due("default", run_id=run.pk), keep=lambda: False)
+    run = over(["fail", "well"], on_failure="undo", **UNDO)
     claims = claim_all(run)
     do(claims["each[0]"])
     do(claims["each[1]"])
