@@ -138,10 +138,10 @@ def _steps(names: tuple[str, ...], name: str, needs: st.SearchStrategy[Needs]) -
 
 
 @st.composite
-def specs(draw: st.DrawFn, most: int = MAX_STEPS) -> WorkflowSpec:
-    """Draw a valid definition of 1 to ``most`` steps."""
+def specs(draw: st.DrawFn, least: int = 1, most: int = MAX_STEPS) -> WorkflowSpec:
+    """Draw a valid definition of ``least`` to ``most`` steps."""
     many = st.integers(min(5, most), most)
-    count = draw(st.integers(1, most) | many | many)
+    count = draw(st.integers(least, most) | many | many)
     names = NAMES[:count]
     ranks = draw(_ranks(count))
     steps = tuple(draw(_steps(names, name, _needs_at(place, ranks))) for place, name in enumerate(names))

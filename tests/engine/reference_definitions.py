@@ -47,13 +47,13 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 _WAITS = st.builds(
     Waits,
     names=st.sampled_from((("paid",), ("paid",), ("refused",), EVENTS)),
-    is_shared=st.booleans(),
-    has_limit=st.booleans(),
+    is_shared=st.sampled_from((False, False, True)),
+    has_limit=st.sampled_from((False, False, True)),
 )
 _PLAIN = st.just(Plain())
 _RAISES = st.sampled_from(ERRORS).map(Raises)
 _NAPS = st.just(Naps())
-_REFUSED = st.sampled_from((False, False, False, True))
+_REFUSED = st.sampled_from((False,) * 7 + (True,))
 
 
 @dataclass(slots=True)
@@ -85,18 +85,16 @@ class FlowScript:
 def _results(names: tuple[str, ...], is_item: bool, is_undo: bool) -> st.SearchStrategy[CallResult]:
     if is_undo:
         return st.one_of(_PLAIN, _PLAIN, _RAISES, _NAPS, _WAITS)
-    if is_item:
-        return st.one_of(_PLAIN, _PLAIN, _RAISES, _RAISES, _NAPS, _WAITS, st.just(End("end")))
-    goto = st.sampled_from(names).map(Goto)
-    return st.one_of(_PLAIN, _PLAIN, _PLAIN, _RAISES, _RAISES, _NAPS, _WAITS, _WAITS, goto, st.just(End("end")))
+    rarely = st.just(End("end")) if is_item else st.just(End("end")) | st.sampled_from(names).map(Goto)
+    return st.one_of(*[_PLAIN, _PLAIN, _WAITS] * 3, *[_RAISES] * 4, _NAPS, rarely)
 
 
 @st.composite
 def flow_specs(draw: st.DrawFn) -> WorkflowSpec:
     """Draw a valid definition of 1 to 5 steps, some of which call another workflow or have items."""
-    spec = draw(specs(most=5))
+    spec = draw(specs(least=2, most=6))
     steps = tuple(_with_flow(step, draw(_FLOW)) for step in spec.steps)
-    return replace(spec, steps=steps, on_failure=draw(st.sampled_from((None, "undo"))))
+    return replace(spec, steps=steps, on_failure=draw(st.sampled_from(("undo", None))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ _FLOW = st.builds(
     max_parallel=st.sampled_from((None, 1, 2)),
     has_timeout=st.booleans(),
     has_delay=st.sampled_from((False, False, False, True)),
-    has_undo=st.booleans(),
+    has_undo=st.sampled_from((True, True, False)),
     is_retried_late=st.booleans(),
 )
 

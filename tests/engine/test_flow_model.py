@@ -16,7 +16,7 @@ from django_workflow.definition.spec import WorkflowSpec
 from django_workflow.definition.writing import write_definition
 
 from . import reference_verbs as verbs
-from .reference_definitions import EVENTS, FlowScript, flow_specs
+from .reference_definitions import EVENTS, Draw, FlowScript, flow_specs
 from .reference_engine import EngineRun, is_valid
 from .reference_flow import FlowRun
 
@@ -24,12 +24,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 IS_THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 EXAMPLES = 2_000 if IS_THOROUGH else 60
-MOVES = 30
-MOST_MOVES = 300
-# What happens next, the likelier the more often it stands here.
-KINDS = ("work",) * 14 + ("event",) * 3 + ("child",) * 3 + ("pause", "resume", "skip", "retry", "undo", "cancel")
-
-KINDS_OF_FINAL = ("stop", "stop", "retry", "retry", "undo", "skip", *KINDS)
+MOVES = 40
+MOST_MOVES = 400
+VERBS = ("cancel", "pause", "resume", "retry", "undo", "skip")
+# What happens, beside the work that there is, the likelier the more often it stands here.
+ALWAYS = ("send", "send", "send", "skip", "pause", "any")
+AFTER = {
+    "done": ("undo", "undo", "any", "send", "stop", "stop"),
+    "failed": ("retry", "retry", "retry", "skip", "skip", "undo", "any", "stop"),
+    "cancelled": ("undo", "undo", "any", "stop"),
+}
+CHILD_ENDS = ("done", "done", "failed", "cancelled")
 COLUMNS = ("step", "visit", "index", "attempt", "status", "waiting_for", "current", "due_at", "output")
 
 WITH_OUTPUT = ("done", "skipped")
@@ -37,23 +42,27 @@ WITH_OUTPUT = ("done", "skipped")
 Move = tuple[Any, ...]
 
 
-def draw_move(model: FlowRun, draw: Any) -> Move:
-    """Return what happens next: what is possible, or a verb that may be refused."""
-    kind = draw(st.sampled_from(KINDS_OF_FINAL if model.final else KINDS))
+def draw_move(model: FlowRun, draw: Draw) -> Move:
+    """Return what happens next: mostly something that moves the run, sometimes a verb that may be refused."""
     work = [("begin", key) for key in model.startable()] + [("record", key) for key in model.running()]
     children = [child.place for child in model.paths.book.children if child.status == "waiting"]
-    if not model.final and kind == "work" and not work:
-        kind = "resume" if model.is_paused else draw(st.sampled_from(("event", "child")))
-    if kind == "event":
-        return ("send", draw(st.sampled_from(EVENTS)))
-    if kind == "child" and children:
-        return ("end_child", draw(st.sampled_from(children)), draw(st.sampled_from(("done", "failed", "cancelled"))))
-    if kind == "skip":
-        names = [*model.paths.steps, *(f"{row.step}" for row in model.undos())]
-        return ("skip", draw(st.sampled_from(names)))
-    if kind in ("work", "child"):
-        return draw(st.sampled_from(work)) if work else ("stop",)
-    return (kind,)
+    stopped = [row.step for row in model.rows if row.status in ("waiting", "failed") and row.index < 0]
+    kinds = [*AFTER[model.final]] if model.final else [*ALWAYS, *(("end_child",) * 4 if children else ())]
+    kinds += ["resume"] * 8 if model.is_paused else ["work"] * 20 if work else ["send"] * 4
+    match draw(st.sampled_from(kinds)):
+        case "work":
+            return draw(st.sampled_from(work))
+        case "send":
+            return ("send", draw(st.sampled_from(EVENTS)))
+        case "end_child":
+            return ("end_child", draw(st.sampled_from(children)), draw(st.sampled_from(CHILD_ENDS)))
+        case "skip":
+            return ("skip", draw(st.sampled_from(stopped or list(model.paths.steps))))
+        case "any":
+            verb = draw(st.sampled_from(VERBS))
+            return (verb, draw(st.sampled_from(list(model.paths.steps)))) if verb == "skip" else (verb,)
+        case kind:
+            return (kind,)
 
 
 def make_move(model: FlowRun, real: EngineRun, move: Move) -> None:

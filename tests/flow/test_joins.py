@@ -1,4 +1,4 @@
-"""Branches and items that end in the same millisecond in several processes: each join starts once, in time."""
+"""Branches and items that end in the same millisecond in several processes: a join starts once, in time."""
 
 from __future__ import annotations
 
@@ -74,10 +74,14 @@ def tree(branches: int, **fields: Any) -> list[dict[str, Any]]:
 def demand_each_step_once(runs: Sequence[Run], names: Sequence[str], *, items: Sequence[str] = ()) -> None:
     """Demand that each run is done, and each step and each of four items was called and recorded once."""
     keys = [run.pk for run in runs]
-    assert Counter(Run.objects.filter(pk__in=keys).values_list("status", "error")) == {("done", ""): len(runs)}
+    assert Counter(Run.objects.filter(pk__in=keys).values_list("status", "error")) == {
+        ("done", ""): len(runs)
+    }
     rows = StepRun.objects.filter(run__in=keys)
     found = Counter(rows.values_list("run", "step", "index", "status", "attempt", "crashes"))
-    places = [(name, -1) for name in [*names, *items]] + [(name, index) for name in items for index in range(4)]
+    places = [(name, -1) for name in [*names, *items]] + [
+        (name, index) for name in items for index in range(4)
+    ]
     assert found == {(key, name, index, "done", 1, 0): 1 for key in keys for name, index in places}
     calls = {f"{key} {name}" for key in keys for name in names}
     calls |= {f"{key} {name} {index}" for key in keys for name in items for index in range(4)}

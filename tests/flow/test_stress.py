@@ -1,4 +1,4 @@
-"""All verbs at random moments against parallel runs that workers drive: no deadlock, no halt (rules 3, 12)."""
+"""All verbs at random moments against parallel runs that workers drive: no deadlock, no halt (rule 3)."""
 
 from __future__ import annotations
 
@@ -204,7 +204,9 @@ def test_all_verbs_at_random_moments_leave_no_run_halted(seed: int, caplog: pyte
     trigger_many("flow", [{"values": [1, 2, 3, 4]} for _ in range(RUNS)])
     used = storm(seed)
     settle()
-    sys.stdout.write(f"{used}; {Counter(Run.objects.values_list('status', flat=True))}; {deadlocks()} deadlocks\n")
+    sys.stdout.write(
+        f"{used}; {Counter(Run.objects.values_list('status', flat=True))}; {deadlocks()} deadlocks\n"
+    )
     demand_whole_and_over()
     broken = [record for record in caplog.records if record.exc_info and record.levelno >= logging.ERROR]
     assert [record.getMessage() for record in broken] == []

@@ -110,7 +110,7 @@ class Command(BaseCommand):
 
     def approve(self, waiting: StepRun) -> None:
         """Show the mail with the link, and answer in the manager's name."""
-        (mail,) = read_mails(mail_files()[-1])
+        *_, mail = read_mails(mail_files()[-1])
         self.stdout.write(f"  … {waiting} waits for a person: a mail is sent to {mail['To']}, with the link")
         self.stdout.write(f"    {link_in(mail)}")
         approve(waiting.run, waiting, by=User.objects.get(username=MANAGER), note="a good customer")
