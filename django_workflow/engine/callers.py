@@ -46,6 +46,9 @@ LEFT = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED)
 Lock = Callable[[str, UUID], Run]
 
 _swept: dict[str, float] = {}
+# When called runs ended whose callers know of it: by the wake-up of another that they had called.
+_told: dict[UUID, datetime] = {}
+MOST_TOLD = 10_000
 
 
 def connect() -> None:
@@ -76,6 +79,8 @@ def wake_caller(using: str, run_id: UUID, *, lock: Lock = lock_run, refused: UUI
         over = _with_child(_waiting(using).filter(_IS_OVER, run=run))
         ended = [row for row in over if row.child_id == refused or not _is_to_retry(row)]
         _make_ready(using, run, ended, database_now(using))
+        told = {row.child_id: row.child_ended for row in ended}
+        transaction.on_commit(partial(_told.update, told), using=using)
         return bool(ended)
     return False
 
@@ -187,7 +192,11 @@ def _cancel(using: str, children: Sequence[Run] | RunQuerySet) -> int:
 
 
 def _on_run_finished(run: Run, **kwargs: object) -> None:
-    if run.parent_id is not None or run.key is not None:
+    if len(_told) > MOST_TOLD:
+        _told.clear()
+    is_told = _told.pop(run.pk, None) == run.finished_at
+    # Only a key leads others than its caller to a run.
+    if run.key is not None or (run.parent_id is not None and not is_told):
         wake_callers(run._state.db or "default", run.pk)
 
 

@@ -46,7 +46,7 @@ def retire_steps(using: str, run_id: UUID, names: Collection[str], now: datetime
     rows.update(current=False)
     if is_any_live:
         reset = StepRun.objects.using(using).filter(run_id=run_id, step__in=list(names), finished_at=now)
-        put_back(using, reset.filter(status=StepStatus.CANCELLED, event__isnull=False))
+        put_back(using, reset.filter(status=StepStatus.CANCELLED, awaits__isnull=False))
 
 
 def others_live(using: str, run_id: UUID, but: Iterable[UUID], *, running_only: bool) -> bool:

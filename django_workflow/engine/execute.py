@@ -114,19 +114,12 @@ def follow(
     in_hand, last, has_crashed = list(claims), claims[-1], False
     for claim in in_hand:
         hold(claim.lease)
-
-    def take_more(most: int) -> list[Claim]:
-        taken = more(most=most) if keep() else []
-        for claim in taken:
-            hold(claim.lease)
-        in_hand.extend(taken)
-        return taken
-
+    take_more = partial(_take_more, in_hand, keep, more)
     is_begun = False
     try:
         while in_hand and not (is_begun and not keep()):
             is_begun, last = True, in_hand[0]
-            in_hand = _advance(in_hand, keep, take_more)
+            in_hand[:] = _advance(in_hand, keep, take_more)
     except (NotRecorded, OperationalError, InterfaceError) as error:
         logger.warning("Steps could not be recorded, and are made ready again: %s", error.__cause__ or error)
     except SystemExit:
@@ -136,13 +129,22 @@ def follow(
     except Exception:
         # A fault of ours: what is in hand is taken up when its leases have expired, and counted.
         _release(in_hand)
-        in_hand = []
+        in_hand.clear()
         raise
     finally:
         _release(in_hand)
         if in_hand:
             return_claims(last.using, in_hand, patience=patience, has_crashed=has_crashed)
     return last.run
+
+
+def _take_more(in_hand: list[Claim], keep: Keep, more: ClaimMore, most: int) -> list[Claim]:
+    """Claim up to ``most`` more; they are in hand from now on."""
+    taken = more(most=most) if most > 0 and keep() else []
+    for claim in taken:
+        hold(claim.lease)
+    in_hand.extend(taken)
+    return taken
 
 
 def _advance(in_hand: list[Claim], keep: Keep, more: More) -> list[Claim]:

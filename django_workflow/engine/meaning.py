@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
+
 from ..durations import LONGEST
 from ..exceptions import OutcomeError
 from ..models import StepRun
 from ..outcomes import AskApproval, CallWorkflow, End, Goto, Sleep, WaitForEvent
+from ..status import StepStatus
 from .calling import prepare_call
 from .claim import Claim
 from .moves import Finished, Result, Slept
@@ -55,12 +58,22 @@ def interpret(claim: Claim, outcome: Any) -> Meaning:
 
 
 def _events_read(claim: Claim, outcome: WaitForEvent) -> list[str]:
-    """Return the keys of the shared events that the step has read, in its earlier visits too."""
+    """Return the keys of the shared events that the step has read, in its earlier visits too.
+
+    What an attempt or a visit had read that was begun anew counts as unread.
+    """
     row = claim.step_run
-    if row.awaits is None and outcome.shared and row.visit > 1:
-        earlier = StepRun.objects.using(claim.using).filter(run=row.run_id, step=row.step, index=row.index)
-        row = earlier.exclude(awaits=None).order_by("-visit", "-attempt").first() or row
-    return list((row.awaits or {}).get("read", ()))
+    read = (row.awaits or {}).get("read")
+    if read is None and outcome.shared and row.visit > 1:
+        ended = Q(status__in=(StepStatus.DONE, StepStatus.SKIPPED)) | Q(
+            status=StepStatus.FAILED, handled=True
+        )
+        rows = StepRun.objects.using(claim.using).filter(
+            ended, run=row.run_id, step=row.step, index=row.index
+        )
+        earlier = rows.filter(visit__lt=row.visit, awaits__has_key="read").order_by("-visit", "-attempt")
+        read = next((each["read"] for each in earlier.values_list("awaits", flat=True)[:1] if each), None)
+    return list(read or ())
 
 
 def _wake_at(outcome: Sleep, now: datetime) -> datetime:

@@ -176,7 +176,7 @@ def _skip_undo(run: Run, now: datetime, using: str, *, asked: Skip) -> Sequence[
     undos = StepRun.objects.using(using).filter(run=run, undoes__isnull=False)
     made = undos.filter(status__in=MADE).values("undoes")
     left = undos.filter(step=asked.step).exclude(undoes__in=made)
-    row = left.order_by("number", "attempt").last()
+    row = left.order_by("attempt").last()
     if row is None:
         raise VerbRefused(f"run {run.pk} has no {asked.step!r} that waits or has failed.")
     if row.status in (StepStatus.PENDING, StepStatus.RUNNING):

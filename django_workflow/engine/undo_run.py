@@ -10,6 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from ..exceptions import VerbRefused
 from ..models import Run, StepRun
 from ..status import RunStatus
+from .events import put_back
 from .finish import begin_undo
 from .undo import failed_undo, has_begun, next_undo
 from .verbs import apply_verb, built_on, program_of
@@ -32,7 +33,11 @@ def _undo(run: Run, now: datetime, using: str) -> Sequence[StepRun]:
     if run.version_id is None:
         raise VerbRefused(f"run {run.pk} never began: there is nothing to undo.")
     program = program_of(run, using)
-    first = failed_undo(using, run, now=now) or next_undo(using, run, program, now=now, number=run.revision)
+    first = failed_undo(using, run, now=now)
+    if first is not None:
+        put_back(using, run.step_runs.using(using).filter(undoes=first.undoes))
+    else:
+        first = next_undo(using, run, program, now=now, number=run.revision)
     if first is None:
         was_undone = has_begun(using, run)
         why = "everything is undone already" if was_undone else "none of its done steps has an undo"

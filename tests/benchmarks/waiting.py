@@ -59,8 +59,11 @@ def _insert_waiting() -> None:
         runs = [_make_run(workflow, now) for _ in range(BATCH)]
         Run.objects.bulk_create(runs)
         StepRun.objects.bulk_create([_make_row(run, now) for run in runs])
+    # What was just written is put in order now, and not while the clock is measured.
+    is_sqlite = connection.vendor == "sqlite"
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        for command in ("ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)" if is_sqlite else "CHECKPOINT"):
+            cursor.execute(command)
 
 
 def _make_run(workflow: Workflow, now: datetime) -> Run:

@@ -1,7 +1,7 @@
 """A naive model of a run: slow, obvious, and written from the design alone, to check the plan against.
 
-Whoever drives it picks which step starts or finishes next. ``reference_flow`` has the rest of the engine: what
-takes time, and what people do.
+Whoever drives it picks which step starts or finishes next. ``reference_flow`` has the rest of the engine:
+what takes time, and what people do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from django_workflow.definition.spec import WorkflowSpec
 from django_workflow.outcomes import End, Goto
 
 from .definitions import Raises, Script
-from .reference_paths import Paths, Row, TooManyVisits, error_action, policy_left
+from .reference_paths import Paths, TooManyVisits, error_action, policy_left
+from .reference_rows import Row
 
 Entry = tuple[str, int, int, str]
 

@@ -15,7 +15,7 @@ from django_workflow.outcomes import End, Goto
 from django_workflow.retry import Retry
 
 from .definitions import ERRORS, Plain, Raises, specs
-from .reference_paths import Key
+from .reference_rows import Key
 
 # A step's own timeout is longer than that of a wait, so that the wait's comes first.
 TIMEOUT = timedelta(hours=2)
@@ -34,26 +34,42 @@ class Naps:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The handler waits for the first of some events; with a time limit of its own it is told when it is over."""
+    """The handler waits for the first of some events; of a time limit of its own it is told."""
 
     names: tuple[str, ...]
     is_shared: bool = False
     has_limit: bool = False
 
 
+HOW = ((False, False), (False, True), (True, False))
 CallResult = Plain | Goto | End | Raises | Naps | Waits
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The condition is false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spreads:
+    """The step has so many items."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The step calls another workflow and waits for it."""
+
+
+Outcome = CallResult | Passed | Spreads | Calls
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-_WAITS = st.builds(
-    Waits,
-    names=st.sampled_from((("paid",), ("paid",), ("refused",), EVENTS)),
-    is_shared=st.sampled_from((False, False, True)),
-    has_limit=st.sampled_from((False, False, True)),
-)
-_PLAIN = st.just(Plain())
-_RAISES = st.sampled_from(ERRORS).map(Raises)
-_NAPS = st.just(Naps())
-_REFUSED = st.sampled_from((False,) * 7 + (True,))
+# Hypothesis likes the first and the last of many: what is rare stands between.
+_WAITS = tuple(Waits(names, *how) for names in (("paid",), ("refused",), EVENTS) for how in HOW)
+_RAISES = tuple(map(Raises, ERRORS))
+_UNDO_RESULTS: tuple[CallResult, ...] = (Plain(), Naps(), _WAITS[0], *_RAISES, Plain(), Plain())
+_REFUSED = st.sampled_from((*[False] * 4, True, *[False] * 4))
 
 
 @dataclass(slots=True)
@@ -84,9 +100,10 @@ class FlowScript:
 @cache
 def _results(names: tuple[str, ...], is_item: bool, is_undo: bool) -> st.SearchStrategy[CallResult]:
     if is_undo:
-        return st.one_of(_PLAIN, _PLAIN, _RAISES, _NAPS, _WAITS)
-    rarely = st.just(End("end")) if is_item else st.just(End("end")) | st.sampled_from(names).map(Goto)
-    return st.one_of(*[_PLAIN, _PLAIN, _WAITS] * 3, *[_RAISES] * 4, _NAPS, rarely)
+        return st.sampled_from(_UNDO_RESULTS)
+    jumps = () if is_item else tuple(map(Goto, names))
+    usual = (Plain(),) * (6 + len(jumps)) + _RAISES
+    return st.sampled_from((*usual, *jumps, End("end"), Naps(), *_WAITS, *usual))
 
 
 @st.composite
@@ -106,17 +123,19 @@ class _Flow:
     has_delay: bool
     has_undo: bool
     is_retried_late: bool
+    is_strict: bool
 
 
 _FLOW = st.builds(
     _Flow,
-    is_call=st.sampled_from((False, False, False, True)),
-    for_each=st.sampled_from((None, None, None, "none", "one", "two", "three", "three")),
+    is_call=st.sampled_from((False, True, False, False)),
+    for_each=st.sampled_from((None, None, "none", "one", "two", "three", "three", None, None)),
     max_parallel=st.sampled_from((None, 1, 2)),
     has_timeout=st.booleans(),
-    has_delay=st.sampled_from((False, False, False, True)),
-    has_undo=st.sampled_from((True, True, False)),
+    has_delay=st.sampled_from((False, True, False, False)),
+    has_undo=st.sampled_from((True, False, True)),
     is_retried_late=st.booleans(),
+    is_strict=st.booleans(),
 )
 
 
@@ -131,6 +150,7 @@ def _with_flow(step: StepSpec, flow: _Flow) -> StepSpec:
         delay=DELAY if flow.has_delay else None,
         undo=UndoSpec(type="tests.play_undo") if flow.has_undo else None,
         retry=_later(step.retry) if flow.is_retried_late else step.retry,
+        on_error="fail" if flow.is_strict else step.on_error,
     )
 
 

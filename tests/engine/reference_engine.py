@@ -1,11 +1,11 @@
-"""The real engine, driven one step at a time: a worker that claims, executes and records what it is told to."""
+"""The real engine, driven one step at a time: a worker that claims and records what it is told to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 from uuid import UUID
@@ -32,7 +32,7 @@ from django_workflow.definition.writing import write_definition
 from django_workflow.engine.claim import Claim, claim_due
 from django_workflow.engine.driving import loop
 from django_workflow.engine.leases import without_keeper
-from django_workflow.engine.now import held_clock
+from django_workflow.engine.now import held_clock, set_clock
 from django_workflow.engine.publish import check_definition
 from django_workflow.engine.single import execute
 from django_workflow.exceptions import VerbRefused
@@ -40,10 +40,12 @@ from django_workflow.models import Run, StepRun
 
 from .definitions import Raises
 from .reference_definitions import DELAY, LISTS, UNDO_RETRY, WAIT_TIMEOUT, FlowScript, Naps, Waits
-from .reference_paths import Key
+from .reference_rows import Key
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PAST = datetime(2029, 1, 1, tzinfo=UTC)
+KEY = ("step", "visit", "index", "attempt")
+MOMENT = timedelta(milliseconds=1)
 CHILD = [{"name": "work", "type": "tests.be_called"}]
 VERBS: Mapping[str, Callable[..., Any]] = {
     "cancel": cancel_run,
@@ -56,6 +58,7 @@ VERBS: Mapping[str, Callable[..., Any]] = {
 
 _names = count()
 _scripts: list[FlowScript] = []
+_ends: list[str] = []
 
 
 @step("tests.play")
@@ -88,10 +91,10 @@ step("tests.play_undo", retry=UNDO_RETRY)(play)
 
 @step("tests.be_called")
 def be_called(context: StepContext) -> Any:
-    """Wait to be told how to end."""
+    """Sleep until the world outside says how the called run ends."""
     if context.event is None:
-        return WaitForEvent(("done", "failed"))
-    if context.event.name == "failed":
+        return Sleep(DELAY)
+    if _ends.pop() == "failed":
         raise ValueError("told to fail")
     return "child"
 
@@ -109,6 +112,7 @@ class EngineRun:
         self.spec = replace(spec, name=f"flow-{next(_names)}")
         self.script = script
         self.held: dict[Key, Claim] = {}
+        self.now = NOW
         self._leaving = ExitStack()
 
     def __enter__(self) -> Self:
@@ -138,9 +142,10 @@ class EngineRun:
         """Return fields of the run as they are in the database."""
         return Run.objects.values_list(*fields).get(pk=self.pk)
 
-    def read_rows(self, *fields: str) -> list[tuple[Any, ...]]:
-        """Return fields of its step runs."""
-        return list(StepRun.objects.filter(run=self.pk).order_by().values_list(*fields))
+    def read_rows(self, *fields: str) -> list[tuple[Key, tuple[Any, ...]]]:
+        """Return fields of its step runs, by their keys."""
+        rows = StepRun.objects.filter(run=self.pk).order_by().values_list(*KEY, *fields)
+        return [(row[:4], row[4:]) for row in rows]
 
     def read_children(self) -> list[str]:
         """Return the statuses of the runs that it called, oldest first."""
@@ -153,9 +158,14 @@ class EngineRun:
 
     # What can happen
 
+    def tick(self) -> None:
+        """Let a moment pass, so that what happens now is later than what happened before."""
+        self.now += MOMENT
+        set_clock(self.now)
+
     def begin(self, key: Key) -> None:
         """Claim the row with that key, whose time has come if it waits for that."""
-        row = StepRun.objects.get(run=self.pk, **dict(zip(("step", "visit", "index", "attempt"), key, strict=True)))
+        row = StepRun.objects.get(run=self.pk, **dict(zip(KEY, key, strict=True)))
         row.due_at = PAST
         is_told = row.awaits and "events" in row.awaits and self._is_told(key)
         if row.awaits and row.awaits["until"] and not is_told:
@@ -192,7 +202,8 @@ class EngineRun:
         if status == "cancelled":
             cancel_run(child)
             return
-        send_event(child, status)
+        StepRun.objects.filter(run=child, waiting_for="timer").update(due_at=PAST)
+        _ends.append(status)
         self._tend_children()
 
     def _is_told(self, key: Key) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .reference_paths import Event, Row
+from .reference_rows import Event, Row
 
 if TYPE_CHECKING:
     from .reference_flow import FlowRun
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 def fits(row: Row, event: Event) -> bool:
     """Say whether ``row`` waits for ``event``, and has not read it before."""
     return not event.is_taken and event.name in row.names and event.place not in row.read
+
+
+def read_earlier(run: FlowRun, row: Row) -> set[int]:
+    """Return the shared events that earlier visits of the step have read, which were not begun anew."""
+    read: set[int] = set()
+    for each in run.rows:
+        if (each.step, each.index) == (row.step, row.index) and each.visit < row.visit:
+            read |= each.read if each.status in ("done", "skipped") or each.is_handled else set()
+    return read
 
 
 def take(row: Row, event: Event) -> None:

@@ -7,40 +7,19 @@ Written from the design alone. Whoever drives it says which row begins or is rec
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 from django_workflow.definition.spec import WorkflowSpec
 from django_workflow.exceptions import ChildFailed, OutcomeError, WaitTimeout
 from django_workflow.outcomes import End, Goto
 
 from .definitions import Plain, Raises
-from .reference_definitions import LISTS, TIMEOUT, CallResult, FlowScript, Naps, Waits
-from .reference_events import fits, give_out, take
+from .reference_definitions import LISTS, TIMEOUT, Calls, FlowScript, Naps, Outcome, Passed, Spreads, Waits
+from .reference_ends import end, record_late, settle
+from .reference_events import fits, give_out, read_earlier, take
 from .reference_items import end_item, spread
-from .reference_paths import Child, Key, Paths, Row, TooManyVisits, error_action, next_attempt, policy_left
-from .reference_undo import next_undo, record_undo
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """The condition is false."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spreads:
-    """The step has so many items."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """The step calls another workflow and waits for it."""
-
-
-Outcome = CallResult | Passed | Spreads | Calls
-# The output of a run that no step has ended by itself.
-LAST = object()
+from .reference_paths import Paths, TooManyVisits, error_action, policy_left
+from .reference_rows import Child, Key, Row, next_attempt
+from .reference_undo import record_undo
 
 
 class FlowRun:
@@ -116,10 +95,10 @@ class FlowRun:
         if row.undoes is not None:
             record_undo(self, row, outcome)
         elif self.ending:
-            self._record_late(row, outcome)
+            record_late(self, row, outcome)
         else:
             self._record(row, outcome)
-        self.settle()
+        settle(self)
 
     def tick(self) -> None:
         """Give the recording that follows a number."""
@@ -171,7 +150,7 @@ class FlowRun:
                 if self.is_stopped(row):
                     self._go_on(row, "continue")
                 else:
-                    self.end("done", output=output)
+                    end(self, "done", output=output)
             case Goto() | Plain():
                 row.finish()
                 target = outcome.step if isinstance(outcome, Goto) else step.next
@@ -191,6 +170,7 @@ class FlowRun:
             case Waits():
                 row.names, row.is_shared, row.is_told = outcome.names, outcome.is_shared, outcome.has_limit
                 row.wait("event", is_timed=has_timeout or outcome.has_limit)
+                row.read |= read_earlier(self, row) if row.is_shared else set()
                 give_out(self)
             case Calls():
                 row.child = Child(len(self.paths.book.children))
@@ -223,7 +203,7 @@ class FlowRun:
         before = copy.deepcopy(self.paths.book)
         try:
             if action in ("end", "fail"):
-                self.end("done" if action == "end" else "failed", row.error)
+                end(self, "done" if action == "end" else "failed", row.error)
                 return
             if action != "continue":
                 self.paths.jump(row, action)
@@ -234,70 +214,7 @@ class FlowRun:
             again.close("failed")
             again.output, again.is_handled = None, False
             again.error = "MaxVisitsExceeded"
-            self.end("failed", again.error)
-
-    # The end
-
-    def _record_late(self, row: Row, outcome: Outcome) -> None:
-        """The run is ending: what came of a step is kept, and nothing follows from it."""
-        match outcome:
-            case Plain() | Goto() | End():
-                row.finish()
-                step = self.paths.steps[row.step]
-                target = outcome.step if isinstance(outcome, Goto) else step.next
-                if row.index < 0 and target in self.paths.steps and not isinstance(outcome, End):
-                    row.leads_to = target
-            case Raises(error):
-                row.close("failed")
-                row.error = error.__name__
-            case Passed():
-                row.close("skipped")
-            case Spreads(0):
-                row.close("done")
-                row.output = []
-            case _:
-                row.close("cancelled")
-
-    def end(self, status: str, error: str = "", output: object = LAST) -> None:
-        """Head for a final status: what has not begun never will, what waits is cancelled, what runs may finish."""
-        if not self.ending:
-            self.ending, self.error = status, error
-            if status == "done":
-                self.output = self.last_output() if output is LAST else output
-        self.is_paused = False
-        for row in self.rows:
-            if row.status in ("pending", "waiting"):
-                row.close("cancelled")
-
-    def last_output(self) -> object:
-        """Return the output of the last step in list order that has one."""
-        current = self.paths.current
-        found = [current[name] for name in self.paths.steps if name in current]
-        with_output = [row for row in found if row.status == "done" or row.output is not None]
-        return with_output[-1].output if with_output else None
-
-    def settle(self) -> None:
-        """Be final where nothing is left to be done; cancel the called runs that nobody waits for."""
-        live = [row for row in self.rows if not row.is_final]
-        if self.ending:
-            live = [row for row in live if row.status == "running" or row.undoes is not None]
-        if not live and not self.final:
-            if not self.ending:
-                self.output = self.last_output()
-            self._finish(self.ending or "done")
-        for child in self.paths.book.children:
-            callers = [row for row in self.rows if row.child is child and not row.is_final]
-            if child.status == "waiting" and not callers:
-                child.status = "cancelled"
-
-    def _finish(self, status: str) -> None:
-        is_undone = status == "failed" and self.spec.on_failure == "undo" and not self.undos()
-        first = next_undo(self) if is_undone else None
-        if first is None:
-            self.final, self.is_paused = status, False
-        else:
-            self.ending = status
-            self.rows.append(first)
+            end(self, "failed", again.error)
 
 
 def _describe(row: Row) -> str:

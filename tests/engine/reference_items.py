@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .reference_paths import Row
+from .reference_rows import Row
 
 if TYPE_CHECKING:
     from .reference_flow import FlowRun

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .definitions import Raises
-from .reference_definitions import UNDO_RETRY, Naps, Waits
-from .reference_paths import Row, next_attempt, policy_left
+from .reference_definitions import UNDO_RETRY, Naps, Outcome, Waits
+from .reference_paths import policy_left
+from .reference_rows import Row, next_attempt
 
 if TYPE_CHECKING:
-    from .reference_flow import FlowRun, Outcome
+    from .reference_flow import FlowRun
 
 MADE = ("done", "skipped")
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+from .reference_ends import end, settle
 from .reference_events import give_out
 from .reference_flow import FlowRun
 from .reference_items import share_slots
-from .reference_paths import Event, Row, TooManyVisits, next_attempt
+from .reference_paths import TooManyVisits
+from .reference_rows import Event, Row, next_attempt
 from .reference_undo import MADE, next_undo
 
 
@@ -29,14 +31,14 @@ def apply(run: FlowRun, verb: Callable[..., None], *arguments: object) -> bool:
         vars(run).update(before)
         run.paths.book = book
         return False
-    run.settle()
+    settle(run)
     return True
 
 
 def cancel(run: FlowRun) -> None:
     """End any run that is not final; the end of one that is being undone is that of its undo."""
     _demand(not run.final and not (run.ending and run.undos()))
-    run.end("cancelled")
+    end(run, "cancelled")
 
 
 def pause(run: FlowRun) -> None:
@@ -172,7 +174,7 @@ def _pass_over(run: FlowRun, row: Row) -> None:
 
 def _follow(run: FlowRun, row: Row, action: str) -> None:
     if action == "end":
-        run.end("done")
+        end(run, "done")
         return
     if action != "continue":
         run.paths.jump(row, action)

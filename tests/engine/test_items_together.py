@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -52,10 +52,10 @@ def items(register: Callable[..., Any]) -> Callable[..., Counter[int]]:
     return prepare
 
 
-def spread(count: int, *steps: Mapping[str, Any], **fields: Any) -> Run:
-    """Return a run whose items are ready, and held by nobody."""
-    [run] = ready([{**EACH, **fields}, *(steps or (LAST,))], 1)
-    Run.objects.update(input={"many": list(range(count))}, state={"many": list(range(count))})
+def spread(count: int, values: Sequence[Any] = (), **fields: Any) -> Run:
+    """Return a run whose items, ``values`` or numbers, are ready and held by nobody."""
+    [run] = ready([{**EACH, **fields}, LAST], 1)
+    Run.objects.update(state={"many": list(values or range(count))})
     follow(claim_batch(), keep=lambda: False)
     return fresh(run)
 
@@ -370,3 +370,69 @@ def test_inline_items_are_recorded_together_too(items) -> None:
         run = trigger("inline", {"many": list(range(60))})
     demand_done(run, 60, calls)
     assert len(captured) < 90, len(captured)
+
+
+CALLS: dict[str, Any] = {"name": "each", "type": "flow.call", "for_each": "many"}
+
+
+@pytest.fixture
+def child() -> None:
+    sharing.note_call(get_handler("flow.call"), 0.0)
+    define("child", steps=[{"name": "echo", "type": "tests.echo", "with": {"value": "{{ value }}"}}])
+
+
+def calling(count: int, **params: Any) -> Run:
+    """Return a run that calls a workflow for each item, before anything of that."""
+    given = {"workflow": "child", "input": {"value": "{{ item }}"}, **params}
+    return spread(count, **{**CALLS, "with": given})
+
+
+def test_called_runs_are_started_and_taken_back_together(child) -> None:
+    run = calling(40)
+    with CaptureQueriesContext(connection) as captured:
+        follow(claim_batch())
+    assert Run.objects.filter(workflow__name="child", parent__run=run, depth=1).count() == 40
+    assert {row.waiting_for for row in rows(run)} == {"child"}
+    assert {row.pk: row.child_id for row in rows(run)} == dict(
+        Run.objects.filter(workflow__name="child").values_list("parent", "pk")
+    )
+    assert len(captured) < 40, len(captured)
+    work("default")
+    assert (fresh(run).status, fresh(run).output) == ("done", list(range(40)))
+    numbers = [row.number for row in rows(run)]
+    assert len(set(numbers)) == 40
+
+
+@ON_POSTGRES
+def test_called_runs_and_the_steps_that_wait_for_them_are_one_commit(child) -> None:
+    run = calling(10)
+    follow(claim_batch())
+    assert [len(group) for group in committed_together(rows(run))] == [10]
+
+
+def test_called_runs_that_a_key_names_are_found_by_all(child) -> None:
+    run = calling(10, key="k{{ item|divisibleby:2 }}")
+    work("default")
+    assert fresh(run).status == "done"
+    assert Run.objects.filter(workflow__name="child").count() == 2
+    assert len({row.child_id for row in rows(run)}) == 2
+
+
+def test_calls_that_nobody_waits_for_give_their_ids(child) -> None:
+    run = calling(10, wait=False)
+    work("default")
+    output = fresh(run).output
+    assert (fresh(run).status, set(output)) == (
+        "done",
+        {str(pk) for pk in Run.objects.filter(workflow__name="child").values_list("pk", flat=True)},
+    )
+
+
+def test_a_call_that_cannot_be_made_fails_alone(child) -> None:
+    define("strict", steps=[{"type": "tests.echo", "with": {"value": 1}}], input={"value": "int"})
+    given = {"workflow": "strict", "input": {"value": "{{ item }}"}}
+    run = spread(6, **{**CALLS, "on_error": "continue", "with": given}, values=[0, 1, 2, "three", 4, 5])
+    work("default")
+    assert (fresh(run).status, fresh(run).output) == ("done", [1, 1, 1, None, 1, 1])
+    assert "input of strict" in rows(run)[3].error
+    assert Run.objects.filter(workflow__name="strict").count() == 5

@@ -127,9 +127,10 @@ def _map(type_: str) -> Story:
 
 def _events() -> Story:
     early = partial(send_event, RUN, "early", 1, id="e1")
-    steps = [waiting("early"), waiting("late", "other"), step("after", ATOMIC)]
+    steps = [waiting("early"), waiting("late", "other"), step("between"), waiting("once", "third")]
     late = [partial(send_event, RUN, "late", number, id="e2") for number in range(2)]
-    return Story(define=flow(*steps), acts=[early, early, START, *late])
+    once = partial(send_event, RUN, "once", 2)
+    return Story(define=flow(*steps, step("after", ATOMIC)), acts=[early, early, START, *late, once])
 
 
 def _timers() -> Story:

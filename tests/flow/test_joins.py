@@ -23,7 +23,7 @@ from . import joining  # noqa: F401 – registers its steps
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 ROOT = Path(__file__).parent.parent.parent
 # 1,000 by hand.
-RUNS = int(os.environ.get("WORKFLOW_TEST_JOINS", "30" if settings.VENDOR == "sqlite" else "60"))
+RUNS = int(os.environ.get("WORKFLOW_TEST_JOINS", "30" if settings.VENDOR == "sqlite" else "45"))
 WORKERS = 8
 WORK = (
     "import django; django.setup()\n"

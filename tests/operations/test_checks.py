@@ -61,7 +61,7 @@ def test_the_settings_of_the_documentation_are_fine(settings: Any) -> None:
     [
         ("MAX_BYTE", "Did you mean 'MAX_BYTES'?"),
         ("lease", "Did you mean 'LEASE'?"),
-        ("COLOUR", "Known are BASE_URL, "),
+        ("COLOUR", "Known are ASYNC_TOGETHER, BASE_URL, "),
         (7, "Known are"),
     ],
 )
