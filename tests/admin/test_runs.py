@@ -203,7 +203,7 @@ def test_too_many_runs_at_once_are_refused(login: Login, make_run: MakeRun) -> N
         "confirmed": "1",
     }
     page = client.post(LIST, data, follow=True)
-    assert "later release" in page.text
+    assert "workflow_runs" in page.text
     assert not Run.objects.filter(status=RunStatus.CANCELLED).exists()
 
 
