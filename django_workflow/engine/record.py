@@ -187,8 +187,9 @@ def conclude(claim: Claim, recording: Recording) -> Claim | None:
 
 def _may_leave_children(recording: Recording) -> bool:
     planned = recording.plan
-    has_failed = any(values.get("status") == StepStatus.FAILED for _row, values in recording.updates)
-    return has_failed or bool(planned.ending or planned.retire or planned.skip or recording.stopped_items)
+    leaving = (StepStatus.FAILED, StepStatus.CANCELLED)
+    is_left = any(values.get("status") in leaving for _row, values in recording.updates)
+    return is_left or bool(planned.ending or planned.retire or planned.skip or recording.stopped_items)
 
 
 def _known_outputs(claim: Claim) -> Mapping[str, Any]:

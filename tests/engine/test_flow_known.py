@@ -104,6 +104,14 @@ KNOWN = [
         gives="a1.1 failed, a1.2 pending, call1.1 cancelled, call1.2 waiting",
         status="running",
     ),
+    Known(
+        name="the called run is cancelled whose caller was past its deadline when the run was cancelled",
+        steps={"call": {"type": "flow.call", "timeout": "2h", "with": {"workflow": "child"}}},
+        does={},
+        moves="begin call1.1, record call1.1, begin call1.1, cancel, record call1.1",
+        gives="call1.1 cancelled",
+        status="cancelled",
+    ),
 ]
 
 
