@@ -20,7 +20,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from ..exceptions import VerbRefused
 from ..models import Run, RunQuerySet, StepRun, StepRunQuerySet
 from ..signals import run_finished
-from ..status import FINAL_RUN, RunStatus, StepStatus, WaitingFor
+from ..status import RunStatus, StepStatus, WaitingFor
 from . import control
 from .claim import put
 from .gate import StaleClaim, lock_run
@@ -109,11 +109,11 @@ def repeat(using: str) -> int:
     return sum(map(_try, acts))
 
 
-_IS_OVER = Q(child=None) | Q(child__status__in=FINAL_RUN)
+_IS_OVER = Q(child=None) | Q(child__finished_at__isnull=False)
 
 
 def _waiting(using: str) -> StepRunQuerySet:
-    return StepRun.objects.using(using).filter(status=StepStatus.WAITING, waiting_for=WaitingFor.CHILD)
+    return StepRun.objects.using(using).live().filter(waiting_for=WaitingFor.CHILD)
 
 
 def _left(using: str) -> RunQuerySet:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from ..definition.graph import Graph
 from ..models import HAS_OUTPUT, StepRun, StepRunQuerySet
@@ -32,8 +32,20 @@ def cancel_items(using: str, run_id: UUID, item: StepRun, now: datetime) -> None
 
 def skip_steps(using: str, run_id: UUID, names: Collection[str], now: datetime) -> None:
     """Mark the current rows of ``names`` as skipped where they have not started."""
-    rows = _current(using, run_id, names).filter(status__in=NOT_STARTED, started_at__isnull=True)
-    rows.update(**_closed(StepStatus.SKIPPED, now))
+    if names:
+        rows = _current(using, run_id, names).filter(not_begun())
+        # MySQL does not let an update look into its own table.
+        found = list(rows.values_list("pk", flat=True))
+        StepRun.objects.using(using).filter(pk__in=found).update(**_closed(StepStatus.SKIPPED, now))
+
+
+def not_begun() -> Q:
+    """Return the condition for live step runs of steps that nobody has begun in this visit.
+
+    One that is tried again has begun, though its new attempt has not.
+    """
+    same_visit = StepRun.objects.filter(run=OuterRef("run"), step=OuterRef("step"), visit=OuterRef("visit"))
+    return Q(status__in=NOT_STARTED) & ~Q(Exists(same_visit.filter(index=-1, started_at__isnull=False)))
 
 
 def retire_steps(using: str, run_id: UUID, names: Collection[str], now: datetime) -> None:

@@ -15,9 +15,10 @@ from ..models import StepRun
 from ..queues import QueueFacts, look_at_queue
 from ..status import RunStatus, StepStatus
 from .clocks import alive_clocks
+from .live_queues import live_queues
 from .now import database_now
 from .stuck import find_stuck
-from .tick import is_migrated, live_queues
+from .tick import is_migrated
 
 # What is late by less is on its way.
 LATE = timedelta(seconds=60)

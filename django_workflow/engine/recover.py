@@ -19,6 +19,7 @@ from ..status import RunStatus, StepStatus
 from . import in_touch
 from .gate import StaleClaim
 from .give_back import RunIsBusy, close_unfinished, lock_if_free, may_run_again, ready_values
+from .live_queues import live_queues
 from .now import database_now
 
 logger = logging.getLogger("django_workflow")
@@ -53,7 +54,10 @@ def recover_worker(using: str, name: str) -> int:
 
 def _expired(using: str) -> list[StepRun]:
     try:
-        rows = list(_running(using).filter(due_at__lte=database_now(using)).order_by("due_at")[:BATCH])
+        now = database_now(using)
+        # Queue by queue, as the index has them.
+        found = [_running(using).filter(queue=queue, due_at__lte=now) for queue in live_queues(using)]
+        rows = [row for each in found for row in each.order_by("due_at")[:BATCH]]
     except Error:
         in_touch.lose(using)
         raise
@@ -62,7 +66,7 @@ def _expired(using: str) -> list[StepRun]:
 
 
 def _running(using: str) -> StepRunQuerySet:
-    rows = StepRun.objects.using(using).filter(status=StepStatus.RUNNING)
+    rows = StepRun.objects.using(using).live().filter(status=StepStatus.RUNNING)
     return rows.only("run_id", "step", "index", "queue", "worker", "lease_token", "due_at")
 
 

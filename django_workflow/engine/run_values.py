@@ -12,7 +12,7 @@ from ..codec import differs
 from ..models import StepRun
 from ..status import FINAL_RUN, FINAL_STEP, LIVE_STEP, RunStatus, StepStatus, WaitingFor
 from .claim import Claim
-from .endings import NOT_STARTED, final_output, others_live, others_move
+from .endings import NOT_STARTED, final_output, not_begun, others_live, others_move
 from .items import Update
 from .moves import Plan
 from .report import Report
@@ -93,8 +93,9 @@ def _heads_for(claim: Claim, planned: Plan) -> str:
 
 def _leaving(row: StepRun, planned: Plan, *, stops_items: bool) -> Q:
     """Return which step runs this recording cancels or skips, so that they move no more."""
-    passed_by = Q(step__in=planned.skip, status__in=NOT_STARTED, started_at__isnull=True)
-    leaving = Q(step__in=planned.retire) | passed_by
+    leaving = Q(step__in=planned.retire)
+    if planned.skip:
+        leaving |= Q(step__in=planned.skip) & not_begun()
     if stops_items:
         leaving |= Q(step=row.step, visit=row.visit, index__gte=0, status__in=NOT_STARTED)
     return leaving & Q(current=True)

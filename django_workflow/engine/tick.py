@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -18,6 +19,7 @@ from .bulk import advance, due_bulk_actions
 from .clocks import beat
 from .control import end_overdue
 from .execute import work
+from .live_queues import live_queues
 from .now import database_now
 from .outage import is_lost
 from .recover import recover_expired
@@ -110,7 +112,7 @@ def _go_on_with_bulk_actions(using: str, is_stopping: Callable[[], bool], second
 def _go_on(using: str, is_stopping: Callable[[], bool], seconds: float | None) -> int:
     """Execute what is due, or ring for it."""
     if get_settings().QUEUE is None:
-        return work(using, seconds=seconds, is_stopping=is_stopping)
+        return _work(using, is_stopping, seconds)
     count = 0
     for queue in live_queues(using):
         if is_stopping():
@@ -123,13 +125,15 @@ def _go_on(using: str, is_stopping: Callable[[], bool], seconds: float | None) -
     return count
 
 
-def live_queues(using: str) -> Iterator[str]:
-    """Yield each queue that has step runs which are not final.
+def _work(using: str, is_stopping: Callable[[], bool], seconds: float | None) -> int:
+    """Execute what is due, queue by queue, as the index has it, until nothing is."""
+    until = None if seconds is None else time.monotonic() + seconds
+    total = 0
+    while count := sum(_work_on(using, queue, is_stopping, until) for queue in live_queues(using)):
+        total += count
+    return total
 
-    One step in the index for each: it costs the same however many sleep there.
-    """
-    rows = StepRun.objects.using(using).live().order_by("queue").values_list("queue", flat=True)
-    queue = rows.first()
-    while queue is not None:
-        yield queue
-        queue = rows.filter(queue__gt=queue).first()
+
+def _work_on(using: str, queue: str, is_stopping: Callable[[], bool], until: float | None) -> int:
+    seconds = None if until is None else until - time.monotonic()
+    return work(using, queue=queue, seconds=seconds, is_stopping=is_stopping)

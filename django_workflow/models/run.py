@@ -27,12 +27,17 @@ class Source(models.TextChoices):
     CALL = "call", _("another workflow")
 
 
+# What is not final, as a constraint has it. For a list of statuses SQLite uses no partial index: they are
+# parameters of the query.
+ACTIVE = Q(finished_at__isnull=True)
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     """Named sets of runs."""
 
     def active(self) -> RunQuerySet:
         """The runs that are not final."""
-        return self.exclude(status__in=FINAL_RUN)
+        return self.filter(finished_at__isnull=True)
 
     def about(self, subject: models.Model) -> RunQuerySet:
         """The runs that were triggered about ``subject``."""
@@ -127,17 +132,17 @@ class Run(models.Model):
             models.UniqueConstraint(fields=("workflow", "key"), name="workflow_run_key_unique"),
         )
         indexes = (
-            models.Index(fields=("id",), name="workflow_run_active", condition=~Q(status__in=FINAL_RUN)),
+            models.Index(fields=("id",), name="workflow_run_active", condition=ACTIVE),
             models.Index(fields=("parent",), name="workflow_run_children", condition=Q(parent__isnull=False)),
             models.Index(
                 fields=("parent",),
                 name="workflow_run_called",
-                condition=Q(parent__isnull=False) & ~Q(status__in=FINAL_RUN),
+                condition=ACTIVE & Q(parent__isnull=False),
             ),
             models.Index(
                 fields=("deadline",),
                 name="workflow_run_overdue",
-                condition=Q(deadline__isnull=False) & ~Q(status__in=FINAL_RUN),
+                condition=ACTIVE & Q(deadline__isnull=False),
             ),
             models.Index(
                 fields=("subject_type", "subject_id"),

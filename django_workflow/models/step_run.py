@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ..status import FINAL_STEP, LIVE_STEP, StepStatus, WaitingFor
+from ..status import FINAL_STEP, StepStatus, WaitingFor
 from .approvable import User, may_be_answered
 from .keys import uuid7
 from .run import Run
@@ -17,12 +17,16 @@ from .run import Run
 HAS_OUTPUT = Q(status=StepStatus.DONE) | Q(status=StepStatus.SKIPPED, output__isnull=False)
 
 
+# What is not final, as a constraint has it; see ``run.ACTIVE``.
+LIVE = Q(finished_at__isnull=True)
+
+
 class StepRunQuerySet(models.QuerySet["StepRun"]):
     """Named sets of step runs."""
 
     def live(self) -> StepRunQuerySet:
         """The step runs that are not final."""
-        return self.filter(status__in=LIVE_STEP)
+        return self.filter(LIVE)
 
     def current(self) -> StepRunQuerySet:
         """The latest attempt of each step, in its latest visit."""
@@ -46,7 +50,7 @@ class StepRunQuerySet(models.QuerySet["StepRun"]):
         """
         if user.pk is None or not user.is_active:
             return self.none()
-        waiting = self.filter(status=StepStatus.WAITING, waiting_for=WaitingFor.APPROVAL)
+        waiting = self.live().filter(waiting_for=WaitingFor.APPROVAL)
         open_to_all = waiting.exclude(answers__by=user.pk)
         open_to_user = open_to_all.exclude(awaits__allow_self=False, run__triggered_by=user.pk)
         return open_to_user.filter(may_be_answered(open_to_user, user))
@@ -153,20 +157,18 @@ class StepRun(models.Model):
             ),
         )
         indexes = (
-            models.Index(
-                fields=("queue", "due_at"), name="workflow_step_run_due", condition=Q(status__in=LIVE_STEP)
-            ),
-            models.Index(fields=("run",), name="workflow_step_run_live", condition=Q(status__in=LIVE_STEP)),
+            models.Index(fields=("queue", "due_at"), name="workflow_step_run_due", condition=LIVE),
+            models.Index(fields=("run",), name="workflow_step_run_live", condition=LIVE),
             models.Index(fields=("child",), name="workflow_step_run_calls", condition=Q(child__isnull=False)),
             models.Index(
                 fields=("child",),
                 name="workflow_step_run_to_wake",
-                condition=Q(status=StepStatus.WAITING, waiting_for=WaitingFor.CHILD),
+                condition=LIVE & Q(child__isnull=False),
             ),
             models.Index(
                 fields=("run",),
                 name="workflow_step_run_to_answer",
-                condition=Q(status=StepStatus.WAITING, waiting_for=WaitingFor.APPROVAL),
+                condition=LIVE & Q(waiting_for="approval"),
             ),
             models.Index(
                 fields=("undoes",), name="workflow_step_run_undone", condition=Q(undoes__isnull=False)

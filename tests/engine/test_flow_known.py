@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from django_workflow.definition.reading import read_definition
+from django_workflow.outcomes import Goto
 
 from .definitions import CardError, Raises
 from .reference_definitions import CallResult, FlowScript, Waits
@@ -94,6 +95,20 @@ KNOWN = [
         moves="""begin a1.1, record a1.1, send paid, begin a1.1, record a1.1, begin b1.1, record b1.1,
             begin a2.1, record a2.1""",
         gives="a1.1 cancelled, a2.1 pending, b1.1 done",
+        status="running",
+    ),
+    Known(
+        name="a jump does not skip a step that has begun and is about to be tried again",
+        steps={
+            "a": {"needs": []},
+            "b": {"needs": []},
+            "x": {"needs": ["a", "b"], "join": "any", "retry": {"attempts": 2, "delay": 0}},
+            "y": {"needs": "jump"},
+        },
+        does={"x1.1 1": FAILS, "b1.1 1": Goto("y")},
+        moves="""begin a1.1, begin b1.1, record a1.1, begin x1.1, record x1.1, record b1.1, begin x1.2,
+            record x1.2""",
+        gives="a1.1 done, b1.1 done, x1.1 failed, x1.2 done, y1.1 pending",
         status="running",
     ),
     Known(
