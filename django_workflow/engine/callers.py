@@ -117,8 +117,9 @@ def _waiting(using: str) -> StepRunQuerySet:
 
 
 def _left(using: str) -> RunQuerySet:
-    called = Run.objects.using(using).active().filter(ending="", parent__status__in=LEFT)
-    return called.filter(parent__child=F("pk")).exclude(Exists(_waiting(using).filter(child=OuterRef("pk"))))
+    called = Run.objects.using(using).active().filter(ending="", parent__isnull=False)
+    left = called.filter(parent__status__in=LEFT, parent__child=F("pk"))
+    return left.exclude(Exists(_waiting(using).filter(child=OuterRef("pk"))))
 
 
 def _with_child(rows: StepRunQuerySet) -> Any:
@@ -132,7 +133,8 @@ def _is_to_retry(row: Any) -> bool:
 
 
 def _to_retry(using: str) -> Any:
-    return _with_child(_waiting(using).filter(event__name=RETRY_CHILD, child__status=RunStatus.FAILED))
+    waiting = _waiting(using).filter(child__isnull=False, child__status=RunStatus.FAILED)
+    return _with_child(waiting.filter(event__name=RETRY_CHILD))
 
 
 def _try(act: Callable[[], int]) -> int:
