@@ -140,12 +140,14 @@ def test_each_timer_comes_at_its_own_moment(kit: Kit, register: Callable[..., An
     moments: list[tuple[str, timedelta]] = []
     began = kit.now
 
-    @register("tests.note")
+    @register("tests.note_of_kit")
     def note(context: StepContext) -> None:
         moments.append((context.step, kit.now - began))
 
     for days in (3, 1):
-        define(f"in-{days}", steps=[{"name": f"after_{days}", "type": "tests.note", "delay": f"{days}d"}])
+        define(
+            f"in-{days}", steps=[{"name": f"after_{days}", "type": "tests.note_of_kit", "delay": f"{days}d"}]
+        )
         kit.trigger(f"in-{days}")
     kit.advance(days=7)
     assert moments == [("after_1", timedelta(days=1)), ("after_3", timedelta(days=3))]

@@ -22,7 +22,7 @@ from .reference_pictures import compare
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = 1_500 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 80
+EXAMPLES = 1_500 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 60
 MOVES = 40
 MOST_MOVES_TO_THE_END = 400
 
