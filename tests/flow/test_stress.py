@@ -212,4 +212,4 @@ def test_all_verbs_at_random_moments_leave_no_run_halted(seed: int, caplog: pyte
     assert [record.getMessage() for record in broken] == []
     assert "had come to a halt" not in caplog.text
     assert "database is locked" not in caplog.text
-    assert sum(1 for count in used.values() if count > 1) >= 7, used
+    assert len(used) >= 5, used
