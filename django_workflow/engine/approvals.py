@@ -14,13 +14,14 @@ from ..conf import get_settings
 from ..exceptions import NotAllowed, VerbRefused
 from ..models import Answer, Run, RunAction, StepRun
 from ..params import declared_params
-from ..status import RunStatus, StepStatus, WaitingFor
+from ..status import StepStatus, WaitingFor
 from ..storable import clean_text
 from .approvers import why_not
 from .gate import StaleClaim, lock_run
 from .hand_over import hand_over
 from .now import database_now
 from .waits import event_of
+from .waking import make_ready
 
 APPROVED = "approved"
 REJECTED = "rejected"
@@ -133,14 +134,8 @@ def _is_enough(given: Answer, row: StepRun, using: str) -> bool:
 
 def _wake(run: Run, given: Answer, row: StepRun, using: str) -> None:
     """Make the step ready; in a paused run it starts when that is resumed."""
-    is_paused = run.status == RunStatus.PAUSED
-    row.status, row.waiting_for = StepStatus.PENDING, ""
-    row.due_at = None if is_paused else given.at
     row.event = event_of(APPROVED if given.is_approved else REJECTED, given.at, _payload(given, row, using))
-    row.save(using=using, update_fields=["status", "waiting_for", "due_at", "event"])
-    if not is_paused:
-        run.status = RunStatus.RUNNING
-        run.save(using=using, update_fields=["status"])
+    if make_ready(run, [row], given.at, using):
         hand_over([run], [row], using=using)
 
 

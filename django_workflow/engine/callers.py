@@ -22,15 +22,14 @@ from ..models import Run, RunQuerySet, StepRun, StepRunQuerySet
 from ..signals import run_finished
 from ..status import RunStatus, StepStatus, WaitingFor
 from . import control
-from .claim import put
 from .gate import StaleClaim, lock_run
 from .give_back import RunIsBusy, lock_if_free
 from .hand_over import hand_over
 from .now import database_now
 from .retry import RETRY_CHILD, retry
-from .statements import change
 from .telling import calls_ended
 from .waits import CHILD, event_of, is_ours
+from .waking import make_ready
 
 logger = logging.getLogger("django_workflow")
 
@@ -78,7 +77,11 @@ def wake_caller(using: str, run_id: UUID, *, lock: Lock = lock_run, refused: UUI
         run = lock(using, run_id)
         over = _with_child(_waiting(using).filter(_IS_OVER, run=run))
         ended = [row for row in over if row.child_id == refused or not _is_to_retry(row)]
-        _make_ready(using, run, ended, database_now(using))
+        now = database_now(using)
+        for row in ended:
+            row.event = event_of(CHILD, now)
+        if make_ready(run, ended, now, using):
+            hand_over([run], ended, using=using)
         told = {row.child_id: row.child_ended for row in ended}
         transaction.on_commit(partial(_told.update, told), using=using)
         return bool(ended)
@@ -146,21 +149,6 @@ def _try(act: Callable[[], int]) -> int:
     except Exception:
         logger.exception("A run and one that it called cannot be brought together.")
         return 0
-
-
-def _make_ready(using: str, run: Run, rows: Sequence[StepRun], now: datetime) -> None:
-    if not rows:
-        return
-    is_paused = run.status == RunStatus.PAUSED
-    values: dict[str, Any] = {"status": StepStatus.PENDING, "waiting_for": ""}
-    values |= {"due_at": None if is_paused else now, "event": event_of(CHILD, now)}
-    for row in rows:
-        put(row, values)
-    change(using, [(row.pk, values) for row in rows])
-    if not is_paused:
-        run.status = RunStatus.RUNNING
-        run.save(using=using, update_fields=["status"])
-        hand_over([run], rows, using=using)
 
 
 def _retry_child(using: str, child_id: UUID, lock: Lock) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from ..models import Event, EventQuerySet, Run, StepRun
-from ..status import RunStatus, StepStatus, WaitingFor
+from ..status import StepStatus, WaitingFor
 from .waits import event_of
+from .waking import make_ready
 
 BATCH = 500
 
@@ -29,7 +30,7 @@ def give_out(using: str, run: Run, now: datetime) -> list[StepRun]:
     if heard:
         events.filter(pk__in=heard).update(is_new=False)
     if woken:
-        _make_ready(using, run, woken, now)
+        make_ready(run, woken, now, using)
     return woken
 
 
@@ -95,18 +96,6 @@ def _take(using: str, event: Event, row: StepRun) -> None:
         row.awaits = {**row.awaits, "read": [*row.awaits.get("read", ()), str(event.pk)]}
     else:
         Event.objects.using(using).filter(pk=event.pk).update(taken_by=row.pk)
-
-
-def _make_ready(using: str, run: Run, woken: list[StepRun], now: datetime) -> None:
-    is_paused = run.status == RunStatus.PAUSED
-    for row in woken:
-        row.status, row.waiting_for = StepStatus.PENDING, ""
-        row.due_at = None if is_paused else now
-    fields = ["status", "waiting_for", "due_at", "event", "awaits"]
-    StepRun.objects.using(using).bulk_update(woken, fields, batch_size=BATCH)
-    if not is_paused:
-        run.status = RunStatus.RUNNING
-        run.save(using=using, update_fields=["status"])
 
 
 def _adopt(using: str, run: Run) -> None:

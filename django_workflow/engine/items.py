@@ -14,6 +14,9 @@ from .plan import is_retried, item_action
 from .report import Report
 from .rows import step_state
 
+# Names the note on a step of which an item has failed for all of them.
+FAILED_ITEM = "failed_item"
+
 Update = tuple[StepRun, dict[str, Any]]
 
 
@@ -98,7 +101,7 @@ def _stop(claim: Claim, error: Erred) -> dict[str, Any]:
     Which item failed, and what then.
     """
     return {
-        "name": "failed_item",
+        "name": FAILED_ITEM,
         "type": error.type,
         "message": f"item {claim.step_run.index}: {error.message}",
         "names": list(error.names),

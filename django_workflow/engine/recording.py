@@ -15,7 +15,7 @@ from ..models import StepRun
 from ..status import RunStatus, StepStatus
 from .claim import Claim, lease_values, put
 from .finish import undo_of_failure
-from .items import Update, end_item, is_item_end
+from .items import FAILED_ITEM, Update, end_item, is_item_end
 from .moves import Erred, NewRow, Plan, RowMove
 from .now import database_now
 from .plan import final_status, plan, rows_needed
@@ -27,9 +27,6 @@ from .undo import goes_on, next_undo, plan_undo
 
 # Asked when a step is recorded: may this process keep what follows, or is it ready for any other?
 Keep = Callable[[], bool]
-
-# Names the event of a step one of whose items has failed for all.
-FAILED_ITEM = "failed_item"
 
 
 def always() -> bool:
