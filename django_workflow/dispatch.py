@@ -92,6 +92,11 @@ def ring_for_bulk_after_commit(using: str, bulk_id: UUID) -> None:
     transaction.on_commit(lambda: ring_for_bulk(using, bulk_id), using=using, robust=True)
 
 
+def is_redis_silent() -> bool:
+    """Return whether a Redis did not answer when this process last rang; it is not asked anew."""
+    return any(line.is_down for line in _lines.values())
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Bell:
     """The doorbell of one queue. ``rung`` holds the ids that this process rang last, by ``name``."""

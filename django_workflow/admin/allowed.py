@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -16,3 +20,9 @@ def is_allowed(request: HttpRequest, permission: str, row: Model | None = None) 
     """
     name = permission if "." in permission else f"{APP}.{permission}"
     return request.user.has_perm(name) or (row is not None and request.user.has_perm(name, row))
+
+
+def check_may_view(page: ModelAdmin[Any], request: HttpRequest, row: Model | None = None) -> None:
+    """Raise ``PermissionDenied`` where the user may not see the page, or this row of it."""
+    if not page.has_view_permission(request, row):
+        raise PermissionDenied

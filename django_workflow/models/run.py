@@ -145,9 +145,18 @@ class Run(models.Model):
                 condition=ACTIVE & Q(deadline__isnull=False),
             ),
             models.Index(
-                fields=("subject_type", "subject_id"),
+                fields=("subject_id", "subject_type"),
                 name="workflow_run_about",
                 condition=~Q(subject_type=""),
+            ),
+            # The pages of the admin: a workflow's latest runs, what failed lately, the beginning of a key.
+            models.Index(fields=("workflow", "-id"), name="workflow_run_latest"),
+            models.Index(fields=("status", "finished_at"), name="workflow_run_ended"),
+            models.Index(
+                fields=("key",),
+                name="workflow_run_keys",
+                opclasses=("varchar_pattern_ops",),
+                condition=Q(key__isnull=False),
             ),
         )
 

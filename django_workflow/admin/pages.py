@@ -1,0 +1,78 @@
+"""Pages of the admin that are no list and no form of rows: their frame, and who sees them in the menu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from .allowed import check_may_view, is_allowed
+from .read_only import NeverDeletedMixin
+from .trouble import warn_of_trouble
+
+if TYPE_CHECKING:
+    Mixed = admin.ModelAdmin[Any]
+else:
+    Mixed = object
+
+CSS: dict[str, Sequence[str]] = {"all": ("django_workflow/admin.css",)}
+SCRIPTS = ("django_workflow/admin.js",)
+LOOKS = forms.Media(css=CSS, js=SCRIPTS)
+
+
+class LooksMixin:
+    """Brings the style sheet and the script that all pages share."""
+
+    class Media:
+        css = CSS
+        js = SCRIPTS
+
+
+class PageAdminMixin(LooksMixin, NeverDeletedMixin, Mixed):
+    """One page in place of a list; ``permission`` is what it takes to see it, nothing: to be of the staff."""
+
+    permission = "view_run"
+
+    def show(self, request: HttpRequest) -> HttpResponse:
+        """Return the page."""
+        raise NotImplementedError
+
+    def pages(self) -> list[URLPattern]:
+        """Return the addresses below the page, if it has some."""
+        return []
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say whether the user may see the page."""
+        return not self.permission or is_allowed(request, self.permission)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Say whether the menu names it."""
+        return self.has_view_permission(request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Return the page. Raises ``PermissionDenied``."""
+        check_may_view(self, request)
+        return self.show(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the address of the page, with the name that menus look for."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return [path("", self.admin_site.admin_view(self.changelist_view), name=name), *self.pages()]
+
+
+def render_page(
+    request: HttpRequest, page: admin.ModelAdmin[Any], template: str, *, title: Any, **context: Any
+) -> HttpResponse:
+    """Return a page in the frame of its site.
+
+    A page whose form needs scripts of the admin's gives ``media``, ``page.media`` among it.
+    """
+    request.current_app = page.admin_site.name
+    warn_of_trouble(request, page.admin_site)
+    frame = {**page.admin_site.each_context(request), "opts": page.opts, "media": LOOKS, "title": title}
+    return TemplateResponse(request, f"admin/django_workflow/{template}", {**frame, **context})

@@ -1,0 +1,1 @@
+"""Pictures of the admin, as SVG made on the server."""

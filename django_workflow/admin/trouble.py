@@ -1,0 +1,24 @@
+"""The banner on every page while nobody comes for what is ready: told from rows, Redis is not asked."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from ..insight.trouble import find_trouble
+from ..models import Health
+from .links import list_url
+
+
+def warn_of_trouble(request: HttpRequest, site: AdminSite) -> None:
+    """Put the banner among the messages of the page, where something is wrong."""
+    text = find_trouble(timezone.now())
+    if not text:
+        return
+    url = list_url(site, Health)
+    link = format_html(' <a href="{}">{}</a>', url, _("See the health page.")) if url else ""
+    messages.warning(request, format_html("{}{}", text, link))

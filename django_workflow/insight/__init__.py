@@ -1,0 +1,1 @@
+"""What rows tell people: read-only, values out."""
