@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -10,9 +10,11 @@ from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import Model
-from django.http import HttpRequest
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
+
+from ..storable import is_storable_text
+from .pages import render_page
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIRMED = "confirmed"
 MOST_CHARACTERS = 2000
-TEMPLATE = "admin/django_workflow/confirm.html"
+TEMPLATE = "confirm.html"
 
 
 class NoteForm(forms.Form):
@@ -29,16 +31,25 @@ class NoteForm(forms.Form):
 
     note = forms.CharField(
         label=_("Note"),
+        help_text=_("Why; kept with each run."),
         required=False,
         max_length=MOST_CHARACTERS,
         widget=AdminTextareaWidget(attrs={"rows": 3}),
     )
+    # What it does comes first, why it is done last.
+    field_order: Sequence[str] = ()
 
+    def clean_note(self) -> str:
+        """Refuse what no database takes."""
+        note: str = self.cleaned_data["note"]
+        if not is_storable_text(note):
+            raise forms.ValidationError(_("The note holds a character that cannot be stored."))
+        return note
 
-def read_note(request: HttpRequest) -> str:
-    """Return the note that came with a confirmation, cut to its limit."""
-    # PostgreSQL takes no NUL in a text.
-    return request.POST.get("note", "").replace("\0", "").strip()[:MOST_CHARACTERS]
+    def arguments(self) -> dict[str, Any]:
+        """Return what was filled in beside the note, without what was left empty."""
+        given = {name: value for name, value in self.cleaned_data.items() if name != "note"}
+        return {name: value for name, value in given.items() if value not in (None, "", False)}
 
 
 def ask(
@@ -47,27 +58,28 @@ def ask(
     title: Text,
     text: Text,
     *,
-    rows: Iterable[Model],
+    rows: Sequence[Model] = (),
+    facts: Sequence[str] = (),
     back: str,
     action: str = "",
     has_note: bool = True,
-) -> TemplateResponse:
-    """Return the page that asks whether to do it to ``rows``; its POST holds ``confirmed``.
+    form: NoteForm | None = None,
+    hidden: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    """Return the page that asks whether to do it; its POST holds ``confirmed``.
 
-    ``action`` names the list's action that is to be called again; ``back`` is where a no leads.
+    It names ``rows`` and ``facts``, and shows ``form``, or one for a note; ``hidden`` comes back with the
+    POST. ``action`` names the list's action that is to be called again; ``back`` is where a no leads.
     """
-    request.current_app = page.admin_site.name
     context = {
-        **page.admin_site.each_context(request),
-        "title": title,
         "text": text,
         "rows": rows,
+        "facts": facts,
         "back": back,
         "action": action,
-        "form": NoteForm() if has_note else None,
+        "form": form or (NoteForm() if has_note else None),
+        "hidden": hidden or {},
         "confirmed": CONFIRMED,
         "checkbox": ACTION_CHECKBOX_NAME,
-        "opts": page.opts,
-        "media": page.media,
     }
-    return TemplateResponse(request, TEMPLATE, context)
+    return render_page(request, page, TEMPLATE, title=title, needs_forms=True, **context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -42,3 +43,8 @@ class LightChangeList(ChangeList):
         """Return the rows of the page without their big columns."""
         rows: QuerySet[Model] = super().get_queryset(request, *args, **options)
         return rows.defer(*getattr(self.model_admin, "list_defer", ()))
+
+
+def can_see(site: AdminSite, model: type[Model], request: HttpRequest) -> bool:
+    """Say whether the site has pages of the model that the user may see."""
+    return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)

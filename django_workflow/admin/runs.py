@@ -1,25 +1,32 @@
-"""Runs in the admin: read-only, with cancel and retry for those who may."""
+"""Runs in the admin: a list to find them, a page for each, and the verbs for those who may."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
-from django.utils import timezone
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Run, RunAction, StepRun, Workflow
+from ..conf import get_settings
+from ..models import Run, RunAction, StepRun
 from .allowed import is_allowed
-from .links import Link, list_url, row_url
-from .read_only import LightChangeList, ReadOnlyMixin
-from .showing import NOTHING, shorten_id, show_duration, show_json
-from .step_runs import HIDDEN_PAYLOAD, SEE_PAYLOAD, ActionInline, StepRunInline
-from .verbs import CANCEL, CONTROL, RETRY, VERBS, apply_to_list, apply_to_page
+from .bulk import ask_for_bulk, show_verbs
+from .pages import LooksMixin
+from .read_only import ReadOnlyMixin
+from .run_columns import RunColumns
+from .run_list import FILTERS, CappedPaginator, RunChangeList
+from .run_live import answer_live, etag_of
+from .run_page import RunPage
+from .trouble import warn_of_trouble
+from .verb_pages import apply_to_list, show_verb
+from .verbs import BY_NAME, CONTROL, OVERRIDE, VERBS, RunVerb
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Run]
@@ -27,109 +34,88 @@ if TYPE_CHECKING:
 else:
     ModelAdmin, Mixed = admin.ModelAdmin, object
 
-# Ids begin with their time: fewer digits would find the runs of hours.
-FEWEST_DIGITS = 8
-
-_FACTS = ("id", "workflow", "version", "status", "ending", "step", "key", "source", "triggered_by", "about")
-_TIMES = ("created_at", "started_at", "finished_at", "duration", "deadline")
-_PAYLOAD = ("shown_input", "shown_state", "shown_output")
-
-
-class WorkflowFilter(admin.RelatedFieldListFilter):
-    """Filters by workflow; reads their names only."""
-
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
-        """Return the keys and names of all workflows."""
-        return list(Workflow.objects.values_list("pk", "name"))
+PARTS = "admin/django_workflow/run/parts.html"
+_RELATED = ("workflow", "version", "triggered_by", "parent__run__workflow", "restarted_from__workflow")
+_BIG = ("input", "state", "output", "jumps", "error")
+# Of the runs and versions beside the one that is shown.
+_BESIDE = ("workflow__input", "workflow__on_failure", "version__spec", "version__warnings")
+_FAR = tuple(f"{far}__{name}" for far in ("parent__run", "restarted_from") for name in _BIG)
+_PARENT = tuple(
+    f"parent__{name}" for name in ("params", "output", "item", "state_changes", "traceback", "logs")
+)
 
 
-class RunAdminMixin(ReadOnlyMixin, Mixed):
+def _selected(verb: RunVerb) -> Callable[..., Any]:
+    """Return the action of the list that does ``verb`` to chosen runs, or asks about all of them."""
+
+    @admin.action(permissions=[verb.permission.partition("_")[0]], description=verb.label)
+    def act(page: RunAdminMixin, request: HttpRequest, runs: QuerySet[Run]) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1":
+            return HttpResponseRedirect(f"{page.bulk_url(verb.name)}?{request.GET.urlencode()}")
+        return apply_to_list(verb, page, request, runs)
+
+    act.__name__ = f"{verb.name}_selected"
+    return act
+
+
+class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
     """What the pages of runs do, for any ``ModelAdmin`` of any site."""
 
-    list_display = ("id_short", "workflow", "status", "step", "key", "source", "created_at", "duration")
-    list_filter = ("status", ("workflow", WorkflowFilter), "created_at")
+    list_display = (
+        "id_short",
+        "shown_status",
+        "workflow_name",
+        "subject",
+        "key",
+        "shown_progress",
+        "created",
+        "duration",
+        "source",
+    )
+    list_display_links = ("id_short", "shown_status")
+    list_filter = FILTERS
     list_select_related = ("workflow",)
-    list_defer = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
+    list_defer = (*_BIG, "workflow__input", "workflow__on_failure")
+    list_per_page = 50
+    paginator = CappedPaginator
     show_full_result_count = False
-    search_fields = ("id", "key")
-    search_help_text = _("The beginning of an id or of a key.")
-    actions = ("cancel_selected", "retry_selected")
-    inlines = (StepRunInline, ActionInline)
-
-    @admin.display(description=_("id"), ordering="id")
-    def id_short(self, run: Run) -> str:
-        """Return the beginning of the id."""
-        return shorten_id(run.pk)
-
-    @admin.display(description=_("duration"))
-    def duration(self, run: Run) -> str:
-        """Return how long the run took, or has taken by now."""
-        return show_duration(run.started_at, run.finished_at or timezone.now())
-
-    @admin.display(description=_("about"))
-    def about(self, run: Run) -> str:
-        """Return the row the run is about, by its model and key."""
-        return f"{run.subject_type} {run.subject_id}" if run.subject_type else NOTHING
-
-    @admin.display(description=_("input"))
-    def shown_input(self, run: Run) -> str:
-        """Return what the run was triggered with."""
-        return show_json(run.input)
-
-    @admin.display(description=_("state"))
-    def shown_state(self, run: Run) -> str:
-        """Return the shared data of the run."""
-        return show_json(run.state)
-
-    @admin.display(description=_("output"))
-    def shown_output(self, run: Run) -> str:
-        """Return the run's output."""
-        return show_json(run.output)
-
-    @admin.action(permissions=["control"], description=_("Cancel selected runs"))
-    def cancel_selected(self, request: HttpRequest, runs: QuerySet[Run]) -> HttpResponse | None:
-        """Ask, then cancel the runs one by one."""
-        return apply_to_list(CANCEL, self, request, runs)
-
-    @admin.action(permissions=["control"], description=_("Retry selected runs"))
-    def retry_selected(self, request: HttpRequest, runs: QuerySet[Run]) -> HttpResponse | None:
-        """Ask, then retry the runs one by one."""
-        return apply_to_list(RETRY, self, request, runs)
+    search_fields = ("id", "key", "subject_id")
+    search_help_text = _("The beginning of an id or of a key, or the key of what a run is about.")
+    actions = tuple(_selected(verb) for verb in VERBS)
+    change_list_template = "admin/django_workflow/run/change_list.html"
+    change_form_template = "admin/django_workflow/run/change_form.html"
 
     def has_control_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
-        """Say whether the user may cancel and retry runs, or this one."""
+        """Say whether the user may cancel, pause, resume, retry and restart runs, or this one."""
         return is_allowed(request, CONTROL, obj)
+
+    def has_override_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
+        """Say whether the user may skip steps of runs and undo them, or this one."""
+        return is_allowed(request, OVERRIDE, obj)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out."""
-        return LightChangeList
+        return RunChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
-        """Return the runs whose id or key begins with what was typed; both are read from an index."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        ids = _ids_from(term)
-        found = Q(key__startswith=term)
-        return queryset.filter(found if ids is None else found | Q(pk__range=ids)), False
+        """Return the runs that what was typed finds, each by an index."""
+        text = search_term.strip().replace("\0", "")
+        return (queryset.search(text) if text else queryset), False  # type: ignore[attr-defined]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Run | None:
+        """Return the run with what its page names, big columns of the others left out."""
+        try:
+            pk = UUID(object_id)
+        except ValueError:
+            return None
+        rows = self.get_queryset(request).select_related(*_RELATED).defer(*_BESIDE, *_FAR, *_PARENT)
+        return rows.filter(pk=pk).first()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields that the user may see."""
-        data: dict[str, Any] = {"fields": _PAYLOAD}
-        if not is_allowed(request, SEE_PAYLOAD, obj):
-            data = {"fields": (), "description": HIDDEN_PAYLOAD}
-        return (
-            (None, {"fields": (*_FACTS, "parent", "restarted_from")}),
-            (_("Times"), {"fields": _TIMES}),
-            (_("Error"), {"fields": ("error_type", "error")}),
-            (_("Data"), data),
-        )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return every field of the page."""
-        return [name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+        """Return no fields: the page has parts of its own."""
+        return ()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what goes with the runs: step runs and actions are parts of them, no permission asked."""
@@ -139,50 +125,79 @@ class RunAdminMixin(ReadOnlyMixin, Mixed):
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the pages, one for each verb among them."""
+        wrap, name = self.admin_site.admin_view, "django_workflow_run"
         own = [
-            path(
-                f"<path:object_id>/{verb.name}/",
-                self.admin_site.admin_view(self.verb_view),
-                {"verb": verb.name},
-                name=f"django_workflow_run_{verb.name}",
-            )
-            for verb in VERBS
+            path("bulk/", wrap(self.bulk_view), name=f"{name}_bulk_verbs"),
+            path("bulk/<slug:verb>/", wrap(self.bulk_view), name=f"{name}_bulk"),
+            # Not wrapped: who is not logged in any more is told so, and not sent to the login page.
+            path("<path:object_id>/live/", self.live_view, name=f"{name}_live"),
         ]
+        for verb in VERBS:
+            at, view = f"<path:object_id>/{verb.name}/", wrap(self.verb_view)
+            own.append(path(at, view, {"verb": verb.name}, name=f"{name}_{verb.name}"))
         return [*own, *super().get_urls()]
 
     def verb_view(self, request: HttpRequest, object_id: str, verb: str) -> HttpResponse:
         """Ask, then apply the verb to one run."""
-        [found] = (each for each in VERBS if each.name == verb)
-        return apply_to_page(found, self, request, object_id)
+        return show_verb(BY_NAME[verb], self, request, object_id)
+
+    def bulk_view(self, request: HttpRequest, verb: str = "") -> HttpResponse:
+        """Say what may be done to all runs of the list; ask, then do it in the background."""
+        return ask_for_bulk(self, request, verb) if verb else show_verbs(self, request)
+
+    def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Return the part of a run's page that changes; 304 where it has not, 403 without permission."""
+
+        def find() -> Run | None:
+            if not self.admin_site.has_permission(request):
+                return None
+            run = self.get_object(request, unquote(object_id))
+            return run if run is not None and self.has_view_permission(request, run) else None
+
+        def render(run: Run) -> str:
+            return render_to_string(PARTS, self._parts(request, run), request)
+
+        try:
+            run_id = UUID(unquote(object_id))
+        except ValueError:
+            return HttpResponse(status=404)
+        return answer_live(request, run_id, render=render, find=find)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Return the list."""
+        if request.method == "GET":
+            warn_of_trouble(request, self.admin_site)
+        bulk = f"{self.bulk_url()}?{request.GET.urlencode()}" if self._may_change(request) else ""
+        return super().changelist_view(request, {"bulk_url": bulk, **(extra_context or {})})
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Return the page, with the verbs that the run and the user allow."""
+        """Return the page of a run."""
         run = context["original"]
-        context["links"] = [] if run is None else list(self._links(request, run))
+        if request.method == "GET":
+            warn_of_trouble(request, self.admin_site)
+        # What it looks like first, so that a change between the two is seen by the next look.
+        context["etag"] = etag_of(request, run.pk)
+        context["live_url"] = self._url("live", run.pk)
+        poll = get_settings().POLL
+        context["poll"] = None if poll is None or run.is_final else round(poll.total_seconds() * 1000)
+        context |= self._parts(request, run)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _links(self, request: HttpRequest, run: Run) -> Iterable[Link]:
-        for verb in VERBS:
-            if verb.is_offered(run) and self.has_control_permission(request, run):
-                yield Link(url=row_url(self.admin_site, run, verb.name), label=verb.title)
-        if self.admin_site.is_registered(StepRun):
-            url = list_url(self.admin_site, StepRun, run__id__exact=run.pk)
-            yield Link(url=url, label=_("All step runs"))
+    def bulk_url(self, verb: str = "") -> str:
+        """Return the address of the page that asks before a verb is done to many runs."""
+        return self._url("bulk", verb) if verb else self._url("bulk_verbs")
+
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:django_workflow_run_{name}", args=args, current_app=self.admin_site.name)
+
+    def _parts(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+        return {"page": RunPage(request, self, run), "run": run}
+
+    def _may_change(self, request: HttpRequest) -> bool:
+        return self.has_control_permission(request) or self.has_override_permission(request)
 
 
 class RunAdmin(RunAdminMixin, ModelAdmin):
     """Runs on the default site."""
-
-
-def _ids_from(term: str) -> tuple[UUID, UUID] | None:
-    """Return the first and the last id that begin with ``term``; None where it is too short for one, or
-    none."""
-    digits = term.replace("-", "")
-    if len(digits) < FEWEST_DIGITS:
-        return None
-    try:
-        return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
-    except ValueError:
-        return None

@@ -7,8 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.utils.formats import localize
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.timezone import localtime
+from django.utils.translation import ngettext
 
 from ..conf import get_settings
 
@@ -26,14 +30,21 @@ def write_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def show_json(value: Any) -> str:
-    """Return ``value`` as HTML, hidden parts starred; a dash for None."""
-    return NOTHING if value is None else show_text(write_json(hide(value)))
+def show_json(value: Any, limit: int | None = None) -> str:
+    """Return ``value`` as HTML, hidden parts starred, cut at so many characters; a dash for None."""
+    return NOTHING if value is None else show_text(write_json(hide(value)), limit)
 
 
-def show_text(text: str) -> str:
-    """Return preformatted ``text`` as HTML; a dash for none."""
-    return format_html("<pre>{}</pre>", text) if text else NOTHING
+def show_text(text: str, limit: int | None = None) -> str:
+    """Return preformatted ``text`` as HTML, cut at so many characters; a dash for none."""
+    if not text:
+        return NOTHING
+    more = 0 if limit is None else len(text) - limit
+    if more > 0:
+        left = ngettext("… and %d more character", "… and %d more characters", more) % more
+        text = f"{text[:limit]}\n{left}"
+    # What may scroll is reached by the keyboard.
+    return format_html('<pre tabindex="0">{}</pre>', text)
 
 
 def show_line(value: Any, limit: int) -> str:
@@ -45,6 +56,16 @@ def show_line(value: Any, limit: int) -> str:
 def shorten_id(id: UUID) -> str:
     """Return the beginning of a time-ordered id: the millisecond of its row."""
     return str(id)[:13]
+
+
+def show_moment(at: datetime | None) -> SafeString:
+    """Return a time as an element that the script may tell relatively; its title is the time in full."""
+    if at is None:
+        return SafeString(NOTHING)
+    local = localtime(at)
+    title = f"{local:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {local:%Z}"
+    text = localize(local.replace(microsecond=0, tzinfo=None))
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), title, text)
 
 
 def show_duration(start: datetime | None, end: datetime | None) -> str:

@@ -1,114 +1,139 @@
-"""Cancel and retry from the admin: asked first, done by POST, for one run or for a few."""
+"""What operators do to runs in the admin: each verb's words, its form, and the function that does it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils.translation import gettext_lazy as _
 
-from ..api import cancel_run, retry_run
-from ..exceptions import VerbRefused
+from ..api import (
+    cancel_run,
+    pause_run,
+    restart_run,
+    resume_run,
+    retry_run,
+    skip_step,
+    undo_run,
+)
+from ..engine.bulk_verbs import BULK_VERBS
 from ..models import Run
-from ..status import RunStatus
-from .allowed import is_allowed
-from .confirming import CONFIRMED, ask, read_note
-from .links import list_url, row_url
+from .verb_forms import BulkRestartForm, BulkSkipForm, EventForm, RestartForm, SkipForm, VerbForm
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-CONTROL = "control_run"
-# Each run is a transaction of this request, and without a queue its steps run in it.
-MOST = 100
+CONTROL, OVERRIDE = "control_run", "override_run"
+# Does the verb: to which run, by whom, why, with what.
+Act = Callable[[Run, AbstractBaseUser, str, Mapping[str, Any]], Run]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunVerb:
-    """One verb: its name in addresses, its words, and the public function that does it."""
+    """One verb: its name in addresses, its words, its forms, and what does it; ``is_grave`` asks for care."""
 
     name: str
-    title: _StrPromise
+    label: _StrPromise
     text: _StrPromise
     done: _StrPromise
-    apply: Callable[..., Run]
-    is_offered: Callable[[Run], bool]
+    act: Act
+    permission: str = CONTROL
+    form: type[VerbForm] = VerbForm
+    bulk_form: type[VerbForm] = VerbForm
+    is_grave: bool = False
 
 
-CANCEL = RunVerb(
-    name="cancel",
-    title=gettext_lazy("Cancel run"),
-    text=gettext_lazy(
-        "The run ends as cancelled: what waits is cancelled at once, what runs is told and awaited. "
-        "What was done is not undone."
+def _act(function: Callable[..., Run]) -> Act:
+    def act(run: Run, by: AbstractBaseUser, note: str, given: Mapping[str, Any]) -> Run:
+        return function(run, by=by, note=note, **given)
+
+    return act
+
+
+def _send_event(run: Run, by: AbstractBaseUser, note: str, given: Mapping[str, Any]) -> Run:
+    # As a bulk action and the command do it: noted among the actions, refused for a run that is over.
+    BULK_VERBS["event"].do(run, run._state.db or "default", by, note, given)
+    return run
+
+
+VERBS = (
+    RunVerb(
+        name="retry",
+        label=_("Retry"),
+        text=_(
+            "The run goes on from its failed steps, on the version it was started with. The outputs of the "
+            "other steps are kept."
+        ),
+        done=_("Retried: %s"),
+        act=_act(retry_run),
     ),
-    done=gettext_lazy("Cancelled: %s"),
-    apply=cancel_run,
-    is_offered=lambda run: not run.is_final,
-)
-RETRY = RunVerb(
-    name="retry",
-    title=gettext_lazy("Retry run"),
-    text=gettext_lazy(
-        "The run goes on from its failed steps, on the version it was started with. The outputs of the "
-        "other steps are kept."
+    RunVerb(
+        name="restart",
+        label=_("Restart"),
+        text=_(
+            "A new run takes the place of this one, and its key. From a step: what does not come after that "
+            "step is copied."
+        ),
+        done=_("Restarted: %s"),
+        act=_act(restart_run),
+        form=RestartForm,
+        bulk_form=BulkRestartForm,
     ),
-    done=gettext_lazy("Retried: %s"),
-    apply=retry_run,
-    is_offered=lambda run: run.status == RunStatus.FAILED,
+    RunVerb(
+        name="resume",
+        label=_("Resume"),
+        text=_("The run goes on. What came due while it was paused happens now."),
+        done=_("Resumed: %s"),
+        act=_act(resume_run),
+    ),
+    RunVerb(
+        name="pause",
+        label=_("Pause"),
+        text=_("Nothing more of the run starts until it is resumed. What runs is finished; timers count on."),
+        done=_("Paused: %s"),
+        act=_act(pause_run),
+    ),
+    RunVerb(
+        name="event",
+        label=_("Send event"),
+        text=_("The event wakes the step that waits for it, now or later."),
+        done=_("Event sent: %s"),
+        act=_send_event,
+        form=EventForm,
+        bulk_form=EventForm,
+    ),
+    RunVerb(
+        name="skip",
+        label=_("Skip step"),
+        text=_("The step is passed over: what follows starts as if it had returned the output given here."),
+        done=_("Skipped: %s"),
+        act=_act(skip_step),
+        permission=OVERRIDE,
+        form=SkipForm,
+        bulk_form=BulkSkipForm,
+        is_grave=True,
+    ),
+    RunVerb(
+        name="undo",
+        label=_("Undo"),
+        text=_("What the done steps did is taken back by their undo, the latest first, each once."),
+        done=_("Undone: %s"),
+        act=_act(undo_run),
+        permission=OVERRIDE,
+        is_grave=True,
+    ),
+    RunVerb(
+        name="cancel",
+        label=_("Cancel"),
+        text=_(
+            "The run ends as cancelled: what waits is cancelled at once, what runs is told and awaited. "
+            "What was done is not undone."
+        ),
+        done=_("Cancelled: %s"),
+        act=_act(cancel_run),
+        is_grave=True,
+    ),
 )
-VERBS = (CANCEL, RETRY)
-
-
-def apply_to_page(
-    verb: RunVerb, page: admin.ModelAdmin[Any], request: HttpRequest, object_id: str
-) -> HttpResponse:
-    """Ask on GET; on POST apply the verb to the run and go back to it. Raises ``PermissionDenied``."""
-    run = page.get_object(request, unquote(object_id))
-    if not (page.has_view_permission(request, run) and is_allowed(request, CONTROL, run)):
-        raise PermissionDenied
-    if run is None:
-        raise Http404
-    back = row_url(page.admin_site, run)
-    if request.method != "POST":
-        return ask(request, page, verb.title, verb.text, rows=[run], back=back)
-    _apply(verb, page, request, run, read_note(request))
-    return HttpResponseRedirect(back)
-
-
-def apply_to_list(
-    verb: RunVerb, page: admin.ModelAdmin[Any], request: HttpRequest, runs: QuerySet[Run]
-) -> HttpResponse | None:
-    """Ask; when confirmed apply the verb to each of a few runs. Raises ``PermissionDenied``."""
-    chosen = list(runs[: MOST + 1])
-    if len(chosen) > MOST:
-        text = _("At most %s runs at once here: manage.py workflow_runs does any number.")
-        page.message_user(request, text % MOST, messages.ERROR)
-        return None
-    if not all(is_allowed(request, CONTROL, run) for run in chosen):
-        raise PermissionDenied
-    if CONFIRMED not in request.POST:
-        back = list_url(page.admin_site, Run)
-        return ask(
-            request, page, verb.title, verb.text, rows=chosen, back=back, action=f"{verb.name}_selected"
-        )
-    for run in chosen:
-        _apply(verb, page, request, run, read_note(request))
-    return None
-
-
-def _apply(verb: RunVerb, page: admin.ModelAdmin[Any], request: HttpRequest, run: Run, note: str) -> None:
-    try:
-        verb.apply(run, by=request.user, note=note)
-    except VerbRefused as refused:
-        page.message_user(request, str(refused), messages.ERROR)
-        return
-    page.log_change(request, run, f"{verb.title}: {note}" if note else str(verb.title))
-    page.message_user(request, str(verb.done) % run, messages.SUCCESS)
+BY_NAME: Mapping[str, RunVerb] = {verb.name: verb for verb in VERBS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 
 from ..models import Run, RunQuerySet, StepRun
-from ..status import LIVE_STEP, RunStatus, StepStatus
+from ..status import FINAL_RUN, LIVE_STEP, RunStatus, StepStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,17 +18,23 @@ class RunFilters:
     """What runs have in common. What is left out is not asked for; all that is given must hold.
 
     ``error`` is the name of an error class, bare or dotted; ``step`` the name of a step that the run is at,
-    or failed at. ``created_before`` and ``created_after`` are aware moments. Raises ``ValueError`` for a
-    status that there is not.
+    or failed at, and ``stopped_at`` that of its last one. ``search`` is the beginning of an id or a key, or
+    the key of a subject; ``about`` a subject, as ``app.model:key``. ``is_unresolved``: failed, and nobody has
+    put it right. Moments are aware. Raises ``ValueError`` for a status that there is not.
     """
 
     workflow: str = ""
     status: tuple[str, ...] = ()
+    is_unresolved: bool = False
     error: str = ""
     step: str = ""
+    stopped_at: str = ""
     key: str = ""
+    search: str = ""
+    about: str = ""
     created_before: datetime | None = None
     created_after: datetime | None = None
+    finished_after: datetime | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.status) - set(RunStatus.values))
@@ -53,7 +59,7 @@ def read_filters(data: Mapping[str, Any]) -> RunFilters:
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no filter; known are {', '.join(known)}")
     values: dict[str, Any] = {**data, "status": tuple(data.get("status", ()))}
-    for name in ("created_before", "created_after"):
+    for name in MOMENTS:
         if name in data:
             values[name] = datetime.fromisoformat(data[name])
     return RunFilters(**values)
@@ -61,25 +67,53 @@ def read_filters(data: Mapping[str, Any]) -> RunFilters:
 
 def select_runs(using: str, filters: RunFilters) -> RunQuerySet:
     """Return the runs that fit, in no order."""
-    runs = Run.objects.using(using)
-    if filters.workflow:
-        runs = runs.filter(workflow__name=filters.workflow)
-    if filters.status:
-        runs = runs.filter(status__in=filters.status)
-    if filters.error:
-        runs = runs.filter(Q(error_type=filters.error) | Q(error_type__endswith=f".{filters.error}"))
-    if filters.key:
-        runs = runs.filter(key=filters.key)
-    if filters.created_before is not None:
-        runs = runs.filter(created_at__lt=filters.created_before)
-    if filters.created_after is not None:
-        runs = runs.filter(created_at__gte=filters.created_after)
-    return runs.filter(_is_at(using, filters.step)) if filters.step else runs
+    return narrow(Run.objects.using(using), filters)
 
 
-def _is_at(using: str, step: str) -> Exists:
-    rows = StepRun.objects.using(using).current().filter(run=OuterRef("pk"), step=step)
-    return Exists(rows.filter(status__in=(*LIVE_STEP, StepStatus.FAILED)))
+def narrow(runs: RunQuerySet, filters: RunFilters) -> RunQuerySet:
+    """Return those of ``runs`` that fit."""
+    for name, apply in _BY_NAME.items():
+        value = getattr(filters, name)
+        if value:
+            runs = apply(runs, value)
+    return runs
+
+
+def _in_status(runs: RunQuerySet, statuses: tuple[str, ...]) -> RunQuerySet:
+    # By the index of what is active, where these are all of it.
+    return runs.active() if set(statuses) == ACTIVE else runs.filter(status__in=statuses)
+
+
+def _with_error(runs: RunQuerySet, name: str) -> RunQuerySet:
+    return runs.filter(Q(error_type=name) | Q(error_type__endswith=f".{name}"))
+
+
+def _about(runs: RunQuerySet, subject: str) -> RunQuerySet:
+    label, _colon, key = subject.partition(":")
+    return runs.filter(~Q(subject_type=""), subject_type=label, subject_id=key)
+
+
+def _is_at(runs: RunQuerySet, step: str) -> RunQuerySet:
+    rows = StepRun.objects.using(runs.db).current().filter(run=OuterRef("pk"), step=step)
+    return runs.filter(Exists(rows.filter(status__in=(*LIVE_STEP, StepStatus.FAILED))))
+
+
+MOMENTS = ("created_before", "created_after", "finished_after")
+ACTIVE = frozenset(RunStatus) - FINAL_RUN
+_BY_NAME: Mapping[str, Callable[[RunQuerySet, Any], RunQuerySet]] = {
+    "workflow": lambda runs, name: runs.filter(workflow__name=name),
+    "status": _in_status,
+    "is_unresolved": lambda runs, _yes: runs.unresolved(),
+    "error": _with_error,
+    "step": _is_at,
+    "stopped_at": lambda runs, step: runs.filter(step=step),
+    "key": lambda runs, key: runs.filter(key=key),
+    "search": lambda runs, text: runs.search(text),
+    "about": _about,
+    "created_before": lambda runs, moment: runs.filter(created_at__lt=moment),
+    "created_after": lambda runs, moment: runs.filter(created_at__gte=moment),
+    "finished_after": lambda runs, moment: runs.filter(finished_at__gte=moment),
+}
 
 
 def _plain(value: Any) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from ..codec import decode, load
@@ -32,6 +33,22 @@ class Source(models.TextChoices):
 ACTIVE = Q(finished_at__isnull=True)
 
 
+# Ids begin with their time: fewer digits would find the runs of hours.
+FEWEST_DIGITS = 8
+
+
+def _ids_from(text: str) -> tuple[UUID, UUID] | None:
+    """Return the first and the last id that begin with ``text``; None where it is too short for one, or
+    none."""
+    digits = text.replace("-", "")
+    if not FEWEST_DIGITS <= len(digits) <= 32:
+        return None
+    try:
+        return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+    except ValueError:
+        return None
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     """Named sets of runs."""
 
@@ -42,6 +59,24 @@ class RunQuerySet(models.QuerySet["Run"]):
     def about(self, subject: models.Model) -> RunQuerySet:
         """The runs that were triggered about ``subject``."""
         return self.filter(subject_type=subject._meta.label_lower, subject_id=str(subject.pk))
+
+    def unresolved(self) -> RunQuerySet:
+        """The failed runs that nobody has put right.
+
+        A restart that ended well resolves a run; one that failed too stands for it.
+        """
+        ended = Run.objects.using(self.db).filter(restarted_from=OuterRef("pk"))
+        ended = ended.filter(status__in=(RunStatus.DONE, RunStatus.FAILED))
+        return self.filter(~Exists(ended), status=RunStatus.FAILED)
+
+    def search(self, text: str) -> RunQuerySet:
+        """The runs whose id or key begins with ``text``, and those about a row with that key.
+
+        Each is read from an index of its own.
+        """
+        found = Q(key__startswith=text) | (~Q(subject_type="") & Q(subject_id=text))
+        ids = _ids_from(text)
+        return self.filter(found if ids is None else found | Q(pk__range=ids))
 
 
 class Run(models.Model):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django import template
-from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.timezone import localtime
 
 from ..admin.pictures.marks import draw_badge, draw_mark
+from ..admin.run_page import LIMIT
+from ..admin.showing import show_json, show_moment
 from ..insight.spans import show_span
 
 register = template.Library()
 register.simple_tag(draw_badge, name="badge")
 register.simple_tag(draw_mark, name="mark")
+register.simple_tag(show_moment, name="moment")
 register.filter("span", show_span)
 
 
@@ -39,11 +39,6 @@ def nonce(context: template.Context) -> SafeString:
 
 
 @register.simple_tag
-def moment(at: datetime | None, otherwise: Any = "–") -> Any:
-    """Return a time as an element that a script may tell relatively; the absolute time is its title."""
-    if at is None:
-        return otherwise
-    local = localtime(at)
-    text = localize(local.replace(microsecond=0, tzinfo=None))
-    title = f"{local:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {local:%Z}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), title, text)
+def json(value: Any) -> str:
+    """Return a stored value as text, hidden parts starred, cut where it is very long."""
+    return show_json(value, LIMIT)

@@ -1,0 +1,135 @@
+"""One verb for all runs of a filtered list: counted first, then done in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core import signing
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import connections, router
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from ..conf import get_settings
+from ..engine.bulk import SLICE, advance, start_bulk
+from ..engine.bulk_verbs import BULK_VERBS
+from ..engine.now import database_now
+from ..engine.run_filters import RunFilters, select_runs
+from ..engine.run_filters import read_filters as read_stored
+from ..exceptions import NotStorable
+from ..insight.filters_in_words import describe_filters
+from ..models import BulkAction, Run
+from ..status import RunStatus
+from .allowed import check_may_view, is_allowed
+from .confirming import ask
+from .links import list_url, row_url
+from .pages import render_page
+from .run_list import read_filters
+from .verbs import BY_NAME, VERBS, RunVerb
+
+FILTERS = "filters"
+SALT = "django_workflow.bulk"
+
+
+def show_verbs(page: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
+    """Return the page that says for how many runs of the list each verb is. Raises ``PermissionDenied``."""
+    check_may_view(page, request)
+    using = router.db_for_write(Run)
+    filters = read_filters(request.GET, database_now(using))
+    counts = _count(using, filters)
+    verbs = [
+        {
+            "verb": verb,
+            "count": sum(counts.get(status, 0) for status in _statuses(verb, filters)),
+            "url": f"{_url(page, verb)}?{request.GET.urlencode()}",
+        }
+        for verb in VERBS
+        if is_allowed(request, verb.permission)
+    ]
+    context = {
+        "facts": describe_filters(filters),
+        "total": sum(counts.values()),
+        "verbs": verbs,
+        "back": f"{list_url(page.admin_site, Run)}?{request.GET.urlencode()}",
+    }
+    return render_page(request, page, "bulk.html", title=_("Bulk action"), **context)
+
+
+def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -> HttpResponse:
+    """Ask with the number of runs on GET; on POST start the bulk action. Raises ``PermissionDenied``."""
+    verb = BY_NAME.get(name)
+    if verb is None:
+        raise Http404
+    check_may_view(page, request)
+    if not is_allowed(request, verb.permission):
+        raise PermissionDenied
+    using = router.db_for_write(Run)
+    filters = _filters(verb, request, using)
+    back = f"{list_url(page.admin_site, Run)}?{request.GET.urlencode()}"
+    count = select_runs(using, filters).count() if filters.status else 0
+    if not count:
+        page.message_user(request, _("%s: none of these runs allows it now.") % verb.label, messages.INFO)
+        return HttpResponseRedirect(back)
+    form = verb.bulk_form(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            bulk = start_bulk(
+                name,
+                filters,
+                by=request.user,  # type: ignore[arg-type]
+                note=form.cleaned_data["note"],
+                arguments=form.arguments(),
+                using=using,
+            )
+        except (NotStorable, ValueError) as error:
+            form.add_error(None, str(error))
+        else:
+            _go_on_here(using, bulk)
+            return HttpResponseRedirect(row_url(page.admin_site, bulk))
+    shown = {"verb": verb.label, "count": number_format(count, force_grouping=True)}
+    title = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", count) % shown
+    stored = {FILTERS: signing.dumps(filters.as_json(), salt=SALT)}
+    facts = describe_filters(filters)
+    return ask(request, page, title, verb.text, facts=facts, back=back, form=form, hidden=stored)
+
+
+def _filters(verb: RunVerb, request: HttpRequest, using: str) -> RunFilters:
+    """Return which runs it is for: as the page that asked had them, so that no later run slips in."""
+    if request.method == "POST" and FILTERS in request.POST:
+        try:
+            return read_stored(signing.loads(request.POST[FILTERS], salt=SALT))
+        except signing.BadSignature as error:
+            raise BadRequest(f"{FILTERS}: {error}") from error
+    filters = read_filters(request.GET, database_now(using))
+    return replace(filters, status=_statuses(verb, filters))
+
+
+def _statuses(verb: RunVerb, filters: RunFilters) -> tuple[str, ...]:
+    allowed = [status.value for status in BULK_VERBS[verb.name].statuses]
+    asked = filters.status or RunStatus.values
+    if filters.is_unresolved:
+        asked = [RunStatus.FAILED.value]
+    return tuple(status for status in allowed if status in asked)
+
+
+def _count(using: str, filters: RunFilters) -> Mapping[str, int]:
+    runs = select_runs(using, filters).order_by()
+    return dict(runs.values_list("status").annotate(Count("pk")))
+
+
+def _go_on_here(using: str, bulk: BulkAction) -> None:
+    """Begin with it at once where there are no workers; the clock does the rest."""
+    if get_settings().QUEUE is None and not connections[using].in_atomic_block:
+        advance(using, bulk.pk, seconds=SLICE)
+
+
+def _url(page: admin.ModelAdmin[Any], verb: RunVerb) -> str:
+    name = "admin:django_workflow_run_bulk"
+    return reverse(name, args=[verb.name], current_app=page.admin_site.name)

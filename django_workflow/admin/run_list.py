@@ -1,0 +1,200 @@
+"""The list of runs: its filters are the engine's own, so that a bulk action is for just what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from ..engine.run_filters import ACTIVE, RunFilters, narrow
+from ..insight.progress import read_progress
+from ..models import Run, Workflow
+from ..status import RunStatus
+from .read_only import LightChangeList
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+    Pages = Paginator[Any]
+else:
+    Pages = Paginator
+
+Given = Mapping[str, Any]
+
+STATES: Mapping[str, tuple[_StrPromise, Given]] = {
+    "active": (_("active"), {"status": tuple(sorted(ACTIVE))}),
+    "waiting": (_("waiting"), {"status": (RunStatus.WAITING.value,)}),
+    "paused": (_("paused"), {"status": (RunStatus.PAUSED.value,)}),
+    "unresolved": (_("failed and unresolved"), {"is_unresolved": True}),
+    "failed": (_("failed"), {"status": (RunStatus.FAILED.value,)}),
+    "done": (_("done"), {"status": (RunStatus.DONE.value,)}),
+    "cancelled": (_("cancelled"), {"status": (RunStatus.CANCELLED.value,)}),
+}
+WINDOWS: Mapping[str, tuple[_StrPromise, timedelta]] = {
+    "15m": (_("15 minutes"), timedelta(minutes=15)),
+    "1h": (_("1 hour"), timedelta(hours=1)),
+    "24h": (_("24 hours"), timedelta(days=1)),
+    "7d": (_("7 days"), timedelta(days=7)),
+    "30d": (_("30 days"), timedelta(days=30)),
+}
+# Of those that failed last, whose error classes are offered.
+LOOKED_AT = 1000
+MOST_COUNTED = 10_000
+
+
+def _since(window: str, now: datetime) -> datetime | None:
+    return now - WINDOWS[window][1] if window in WINDOWS else None
+
+
+# How each word of an address narrows the list.
+READERS: Mapping[str, Callable[[str, datetime], Given]] = {
+    "state": lambda value, now: STATES[value][1] if value in STATES else {},
+    "workflow": lambda value, now: {"workflow": value},
+    "since": lambda value, now: {"created_after": _since(value, now)},
+    "ended": lambda value, now: {"finished_after": _since(value, now)},
+    "error": lambda value, now: {"error": value},
+    "stopped_at": lambda value, now: {"stopped_at": value},
+    "about": lambda value, now: {"about": value},
+    "q": lambda value, now: {"search": value.strip().replace("\0", "")},
+}
+
+
+def read_filters(given: QueryDict | Mapping[str, str], now: datetime) -> RunFilters:
+    """Return the filters that an address names; what it does not know is left out."""
+    values: dict[str, Any] = {}
+    for name, read in READERS.items():
+        value = given.get(name, "")
+        if value:
+            values |= read(value, now)
+    return RunFilters(**values)
+
+
+class RunListFilter(admin.SimpleListFilter):
+    """A filter that narrows by the engine's own filters."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the runs that fit."""
+        given = {self.parameter_name: self.value() or ""}
+        return narrow(queryset, read_filters(given, timezone.now()))  # type: ignore[arg-type]
+
+
+class StateFilter(RunListFilter):
+    """By what is to be done about them."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the states."""
+        return [(name, label) for name, (label, _given) in STATES.items()]
+
+
+class WorkflowFilter(RunListFilter):
+    """By workflow; reads their names only."""
+
+    title = _("workflow")
+    parameter_name = "workflow"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the names of all workflows."""
+        return [(name, name) for name in Workflow.objects.order_by("name").values_list("name", flat=True)]
+
+
+class SinceFilter(RunListFilter):
+    """By when they were triggered."""
+
+    title = _("triggered within")
+    parameter_name = "since"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the windows."""
+        return [(name, label) for name, (label, _length) in WINDOWS.items()]
+
+
+class EndedFilter(SinceFilter):
+    """By when they ended."""
+
+    title = _("ended within")
+    parameter_name = "ended"
+
+
+class ErrorFilter(RunListFilter):
+    """By error class, where failed runs are looked at."""
+
+    title = _("error class")
+    parameter_name = "error"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the classes of the latest failures, and the one asked for."""
+        asked = request.GET.get("error", "")
+        if request.GET.get("state") not in ("failed", "unresolved") and not asked:
+            return []
+        failed = Run.objects.filter(status=RunStatus.FAILED).order_by("-finished_at")
+        names = {*failed.values_list("error_type", flat=True)[:LOOKED_AT], asked} - {""}
+        return [(name, name.rpartition(".")[2]) for name in sorted(names)]
+
+
+class GivenFilter(RunListFilter):
+    """A filter that only a link gives: it is named while it holds, and can be taken away."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return what is asked for."""
+        asked = self.value()
+        return [(asked, asked)] if asked else []
+
+
+class StoppedAtFilter(GivenFilter):
+    """By the step they stopped at."""
+
+    title = _("stopped at")
+    parameter_name = "stopped_at"
+
+
+class AboutFilter(GivenFilter):
+    """By the row they are about."""
+
+    title = _("about")
+    parameter_name = "about"
+
+
+FILTERS = (StateFilter, WorkflowFilter, SinceFilter, EndedFilter, ErrorFilter, StoppedAtFilter, AboutFilter)
+
+
+class CappedPaginator(Pages):
+    """Counts no further than anybody turns pages; ``has_more`` says that it stopped there."""
+
+    @cached_property
+    def count(self) -> int:
+        """The number of rows, at most :data:`MOST_COUNTED`."""
+        return min(self._counted, MOST_COUNTED)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more rows than were counted."""
+        return self._counted > MOST_COUNTED
+
+    @cached_property
+    def _counted(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[: MOST_COUNTED + 1].values("pk").count())
+
+
+class RunChangeList(LightChangeList):
+    """The list with each run's progress."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page, and how far its runs are."""
+        super().get_results(request)
+        runs: list[Run] = list(self.result_list)
+        self.result_list = runs
+        progress = read_progress(runs)
+        for run in runs:
+            run.progress = progress.get(run.pk)  # type: ignore[attr-defined]

@@ -1,0 +1,291 @@
+"""The page of one run: how it stands, what it did, why it does not move, and what may be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from ..engine.approvers import why_not as why_not_answer
+from ..engine.now import database_now
+from ..insight.facts import RunFacts, read_facts
+from ..insight.possible import why_not
+from ..insight.progress import read_progress
+from ..insight.why import is_late, why
+from ..models import Run, StepRun, Workflow, WorkflowVersion
+from ..status import StepStatus, WaitingFor
+from .allowed import is_allowed
+from .links import Link, list_url, row_url
+from .read_only import can_see
+from .run_pictures import draw_run_graph, draw_run_timeline
+from .showing import show_json
+from .step_runs import HIDDEN_PAYLOAD, SEE_PAYLOAD
+from .subject_links import Subject, subject_of
+from .verbs import VERBS, RunVerb
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+# Of a value on this page; a step's own page has all of it.
+LIMIT = 50_000
+# So many step runs are shown whole at once.
+MOST_OPEN = 20
+OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A verb that the user may use: where to, or why not now."""
+
+    name: str
+    label: str | _StrPromise
+    url: str
+    reason: str
+    is_grave: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A step run as a line of the table; ``whole`` has what its big columns say, where it is open."""
+
+    step_run: StepRun
+    whole: StepRun | None
+    toggle: str
+    url: str
+
+    @property
+    def notes(self) -> str:
+        """The visit and the attempt, where these are not the first."""
+        visit, attempt = self.step_run.visit, self.step_run.attempt
+        parts = [_("visit %d") % visit] if visit > 1 else []
+        return ", ".join([*parts, _("attempt %d") % attempt] if attempt > 1 else parts)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, in seconds."""
+        began, ended = self.step_run.started_at, self.step_run.finished_at
+        return None if began is None or ended is None else (ended - began).total_seconds()
+
+    @property
+    def error_class(self) -> str:
+        """The bare name of the class of its error."""
+        return self.step_run.error_type.rpartition(".")[2]
+
+
+class RunPage:
+    """What the template of one run reads."""
+
+    def __init__(self, request: HttpRequest, page: admin.ModelAdmin[Any], run: Run) -> None:
+        self.request = request
+        self.page = page
+        self.site = page.admin_site
+        self.run = run
+        self.facts: RunFacts = read_facts(run, database_now(run._state.db or "default"))
+        self.sees_payload = is_allowed(request, SEE_PAYLOAD, run)
+        self.hidden_payload = HIDDEN_PAYLOAD
+
+    @property
+    def why(self) -> str:
+        """Why it is not moving, in one sentence."""
+        return why(self.facts)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something is due, and nobody comes for it."""
+        return not self.run.is_final and is_late(self.facts)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it has taken, in seconds."""
+        begun = self.run.started_at
+        return None if begun is None else ((self.run.finished_at or self.facts.now) - begun).total_seconds()
+
+    @cached_property
+    def progress(self) -> Any:
+        """How many of its steps have ended."""
+        return read_progress([self.run]).get(self.run.pk) if self.facts.has_more else _progress(self.facts)
+
+    @cached_property
+    def offers(self) -> list[Offer]:
+        """The verbs that the user may use at all."""
+        return [*self._answers(), *(self._offer(verb) for verb in VERBS if self._may(verb))]
+
+    @property
+    def possible(self) -> list[Offer]:
+        """The verbs that can be used now."""
+        return [offer for offer in self.offers if not offer.reason]
+
+    @property
+    def impossible(self) -> list[Offer]:
+        """The verbs that cannot be used now, and why."""
+        return [offer for offer in self.offers if offer.reason]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The latest step runs, in the order they were made."""
+        whole = self._read_whole()
+        sees_page = can_see(self.site, StepRun, self.request)
+        return [
+            Row(
+                step_run=each,
+                whole=whole.get(each.pk),
+                toggle=self._toggle(each.pk),
+                url=row_url(self.site, each) if sees_page else "",
+            )
+            for each in self.facts.latest
+        ]
+
+    @cached_property
+    def opened(self) -> Collection[UUID]:
+        """The step runs that are shown whole: those asked for, else the ones that made it fail."""
+        asked = self.request.GET.get(OPEN)
+        if asked is None:
+            failed = [row for row in self.facts.failed if row in self.facts.latest]
+            return [row.pk for row in failed[:1]]
+        return list(_read_ids(asked))[:MOST_OPEN]
+
+    @property
+    def graph(self) -> str:
+        """The steps of the version as a picture; an empty text where there are too many, or none."""
+        return draw_run_graph(self.facts)
+
+    @property
+    def timeline(self) -> str:
+        """The step runs as a picture."""
+        return draw_run_timeline(self.facts)
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The steps of the version with how they stand: the picture as a table."""
+        if self.facts.program is None:
+            return []
+        graph = self.facts.program.graph
+        return [
+            {"spec": spec, "needs": ", ".join(graph.needs[name]), "row": self.facts.current.get(name)}
+            for name, spec in graph.steps.items()
+        ]
+
+    @property
+    def subject(self) -> Subject | None:
+        """The row it is about, as a link where it has a page."""
+        return subject_of(self.site, self.run)
+
+    @property
+    def workflow_url(self) -> str:
+        """The page of its workflow, where there is one."""
+        return row_url(self.site, self.run.workflow) if can_see(self.site, Workflow, self.request) else ""
+
+    @property
+    def version_url(self) -> str:
+        """The page of its version, where there is one."""
+        version = self.run.version
+        has_page = version is not None and can_see(self.site, WorkflowVersion, self.request)
+        return row_url(self.site, version) if has_page and version is not None else ""
+
+    @property
+    def caller(self) -> Run | None:
+        """The run whose step called it."""
+        return None if self.run.parent is None else self.run.parent.run
+
+    @property
+    def all_rows_url(self) -> str:
+        """The list of all its step runs."""
+        return list_url(self.site, StepRun, run__id__exact=self.run.pk)
+
+    @property
+    def data(self) -> list[tuple[str, str]]:
+        """Input, state and output, hidden parts starred."""
+        values = ((_("Input"), self.run.input), (_("State"), self.run.state), (_("Output"), self.run.output))
+        return [(name, show_json(value, LIMIT)) for name, value in values]
+
+    @property
+    def caller_url(self) -> str:
+        """The page of the run that called it."""
+        return "" if self.caller is None else row_url(self.site, self.caller)
+
+    @property
+    def restarted_from_url(self) -> str:
+        """The page of the run whose place it took."""
+        earlier = self.run.restarted_from
+        return "" if earlier is None else row_url(self.site, earlier)
+
+    @property
+    def error_class(self) -> str:
+        """The bare name of the class of its error."""
+        return self.run.error_type.rpartition(".")[2]
+
+    @property
+    def called(self) -> Iterable[Link]:
+        """The runs that its steps called."""
+        return [self._link(run) for run in self.facts.called]
+
+    @property
+    def restarts(self) -> Iterable[Link]:
+        """The runs that took its place."""
+        return [self._link(run) for run in self.facts.restarts]
+
+    def _link(self, run: Run) -> Link:
+        return Link(url=row_url(self.site, run), label=f"{run} ({run.get_status_display()})")
+
+    def _may(self, verb: RunVerb) -> bool:
+        return is_allowed(self.request, verb.permission, self.run)
+
+    def _offer(self, verb: RunVerb) -> Offer:
+        url = row_url(self.site, self.run, verb.name)
+        reason = why_not(verb.name, self.facts)
+        return Offer(name=verb.name, label=verb.label, url=url, reason=reason, is_grave=verb.is_grave)
+
+    def _answers(self) -> Iterable[Offer]:
+        for row in self.facts.live:
+            if row.waiting_for != WaitingFor.APPROVAL or why_not_answer(self.request.user, row, self.run):
+                continue
+            try:
+                name = "admin:django_workflow_approval_answer"
+                url = reverse(name, args=[row.pk], current_app=self.site.name)
+            except NoReverseMatch:
+                return
+            label = _("Answer: %s") % row
+            yield Offer(name=f"answer-{row.pk}", label=label, url=url, reason="", is_grave=False)
+
+    def _read_whole(self) -> Mapping[UUID, StepRun]:
+        if not self.opened:
+            return {}
+        rows = StepRun.objects.using(self.facts.using).filter(run=self.run, pk__in=self.opened)
+        return {row.pk: row for row in rows}
+
+    def _toggle(self, pk: UUID) -> str:
+        """Return the address with this step run opened, or closed."""
+        opened = [each for each in self.opened if each != pk]
+        if len(opened) == len(self.opened):
+            opened.append(pk)
+        return f"?{OPEN}={','.join(map(str, opened))}#row-{pk}"
+
+
+def _read_ids(text: str) -> Iterable[UUID]:
+    for part in filter(None, text.split(",")):
+        try:
+            yield UUID(part)
+        except ValueError:
+            continue
+
+
+def _progress(facts: RunFacts) -> Mapping[str, int] | None:
+    if facts.program is None:
+        return None
+    graph = facts.program.graph
+    ended = [row for row in facts.current.values() if _is_behind(row)]
+    total = len(graph.steps) - len(graph.jump_only)
+    return {"ended": min(len(ended), total), "total": total}
+
+
+def _is_behind(row: StepRun) -> bool:
+    return row.status in (StepStatus.DONE, StepStatus.SKIPPED) or (
+        row.status == StepStatus.FAILED and row.handled
+    )

@@ -1,0 +1,110 @@
+"""What is known of one run: read with few queries, for the page that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from django.db.models import Q
+
+from ..conf import get_settings
+from ..definition.program import Program
+from ..engine.programs import get_program
+from ..models import Clock, Run, RunAction, StepRun
+from ..status import LIVE_STEP, StepStatus
+
+# A run may have thousands of step runs; its page reads the latest, and of the others what stands for a step.
+LATEST = 200
+BIG = ("params", "output", "state_changes", "item", "event", "progress", "traceback", "logs")
+MOST_CALLED = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """A run with its rows, without their big columns.
+
+    ``latest``: step runs as they were made; ``current``: the latest attempt of each step itself, by name;
+    ``undos``: step runs that undo others; ``restarts``: runs that were started in its place.
+    """
+
+    run: Run
+    now: datetime
+    program: Program | None
+    latest: Sequence[StepRun]
+    current: dict[str, StepRun]
+    undos: Sequence[StepRun]
+    live: Sequence[StepRun]
+    actions: Sequence[RunAction]
+    called: Sequence[Run]
+    restarts: Sequence[Run]
+    has_more: bool
+
+    @property
+    def using(self) -> str:
+        """The database that the run lives on."""
+        return self.run._state.db or "default"
+
+    @cached_property
+    def is_inline(self) -> bool:
+        """Whether steps run without workers."""
+        return get_settings().QUEUE is None
+
+    @cached_property
+    def has_clock(self) -> bool:
+        """Whether a clock ticks. A query, so it is asked only where that makes a difference."""
+        return Clock.objects.using(self.using).alive(self.now).exists()
+
+    @property
+    def built_on(self) -> Run | None:
+        """The newest run that has copies of its steps."""
+        steps = {action.run_id: action.step for run in self.restarts for action in run.actions.all()}
+        return next((run for run in self.restarts if steps.get(run.pk)), None)
+
+    @property
+    def failed(self) -> Sequence[StepRun]:
+        """The steps whose failure nothing met."""
+        rows = self.current.values()
+        return [row for row in rows if row.status == StepStatus.FAILED and not row.handled]
+
+
+def read_facts(run: Run, now: datetime) -> RunFacts:
+    """Return what is known of ``run``.
+
+    Three queries; one more each for a version not seen before, many rows, calls, and restarts.
+    """
+    using = run._state.db
+    program = None if run.version_id is None else get_program(run.version_id, using or "default")
+    rows = StepRun.objects.using(using).filter(run=run).defer(*BIG)
+    latest = list(rows.order_by("-id")[: LATEST + 1])
+    has_more = len(latest) > LATEST
+    standing = list(rows.filter(STANDING)) if has_more else latest
+    restarts = Run.objects.using(using).filter(restarted_from=run).order_by("-pk")
+    for row in (*latest, *standing):
+        row.run = run
+    return RunFacts(
+        run=run,
+        now=now,
+        program=program,
+        latest=latest[LATEST - 1 :: -1] if has_more else latest[::-1],
+        current={row.step: row for row in standing if row.current and row.index < 0},
+        undos=[row for row in standing if row.undoes_id is not None],
+        live=[row for row in standing if row.status in LIVE_STEP],
+        actions=list(run.actions.using(using).select_related("by")),
+        called=_read_called(run, program),
+        restarts=list(restarts.select_related("workflow").defer(*_BIG_OF_RUN).prefetch_related("actions")),
+        has_more=has_more,
+    )
+
+
+# What says how a run stands, whatever its number of rows: steps, undos, and what of its items is live.
+STANDING = Q(current=True, index=-1) | Q(undoes__isnull=False) | Q(finished_at__isnull=True, index__lt=LATEST)
+_BIG_OF_RUN = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
+
+
+def _read_called(run: Run, program: Program | None) -> list[Run]:
+    if program is None or not program.has_calls:
+        return []
+    called = Run.objects.using(run._state.db).filter(parent__run=run).select_related("workflow", "parent")
+    return list(called.defer(*_BIG_OF_RUN).order_by("pk")[:MOST_CALLED])
