@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,21 +19,24 @@ from ..status import FINAL_RUN
 
 FINAL_HEADER = "X-Workflow-Final"
 LATE = timedelta(seconds=5)
+COLUMNS = ("revision", "status", "is_late", "is_replaced")
 
 
-def etag_of(request: HttpRequest, run_id: UUID) -> str:
-    """Return what changes whenever the page would say something else; empty for no such run. One query.
+def marks() -> dict[str, Exists]:
+    """Return what is read with a run, beside its revision, to know whether its page would say something else.
 
-    Every change of a run raises its revision; beside it there is only the time that goes by.
+    Every change of a run raises its revision; beside it there is only the time that goes by, and what came
+    in its place.
     """
     late = StepRun.objects.live().filter(run=OuterRef("pk"), due_at__lt=timezone.now() - LATE)
-    restarts = Run.objects.filter(restarted_from=OuterRef("pk"))
-    looked_at = Run.objects.filter(pk=run_id).annotate(late=Exists(late), replaced=Exists(restarts))
-    found = looked_at.values_list("revision", "status", "late", "replaced").first()
-    if found is None:
-        return ""
-    asked = (*found, request.GET.get("open"), request.session.get(SESSION_KEY), get_language())
-    return quote_etag(hashlib.sha256(repr(asked).encode()).hexdigest()[:32])
+    return {"is_late": Exists(late), "is_replaced": Exists(Run.objects.filter(restarted_from=OuterRef("pk")))}
+
+
+def etag_of(request: HttpRequest, run: Mapping[str, object]) -> str:
+    """Return what changes whenever the page would say something else; ``run`` has :data:`COLUMNS`."""
+    facts = [run[name] for name in COLUMNS]
+    asked = (*facts, request.GET.get("open"), request.session.get(SESSION_KEY), get_language())
+    return str(quote_etag(hashlib.sha256(repr(asked).encode()).hexdigest()[:32]))
 
 
 def answer_live(
@@ -44,7 +47,8 @@ def answer_live(
     Who asks again from the same session was allowed to see what they have; ``find`` returns the run where the
     user may see it now, and is asked only for what has changed.
     """
-    etag = etag_of(request, run_id)
+    found = Run.objects.filter(pk=run_id).annotate(**marks()).values(*COLUMNS).first()
+    etag = "" if found is None else etag_of(request, found)
     is_known = SESSION_KEY in request.session and etag and request.headers.get("If-None-Match") == etag
     if is_known:
         return _with_headers(HttpResponseNotModified(), etag)

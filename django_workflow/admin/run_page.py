@@ -17,10 +17,10 @@ from ..engine.approvers import why_not as why_not_answer
 from ..engine.now import database_now
 from ..insight.facts import RunFacts, read_facts
 from ..insight.possible import why_not
-from ..insight.progress import read_progress
+from ..insight.progress import Progress, count_progress
 from ..insight.why import is_late, why
 from ..models import Run, StepRun, Workflow, WorkflowVersion
-from ..status import StepStatus, WaitingFor
+from ..status import WaitingFor
 from .allowed import is_allowed
 from .links import Link, list_url, row_url
 from .read_only import can_see
@@ -107,10 +107,11 @@ class RunPage:
         begun = self.run.started_at
         return None if begun is None else ((self.run.finished_at or self.facts.now) - begun).total_seconds()
 
-    @cached_property
-    def progress(self) -> Any:
+    @property
+    def progress(self) -> Progress | None:
         """How many of its steps have ended."""
-        return read_progress([self.run]).get(self.run.pk) if self.facts.has_more else _progress(self.facts)
+        program = self.facts.program
+        return None if program is None else count_progress(program.graph, self.facts.current.values())
 
     @cached_property
     def offers(self) -> list[Offer]:
@@ -274,18 +275,3 @@ def _read_ids(text: str) -> Iterable[UUID]:
             yield UUID(part)
         except ValueError:
             continue
-
-
-def _progress(facts: RunFacts) -> Mapping[str, int] | None:
-    if facts.program is None:
-        return None
-    graph = facts.program.graph
-    ended = [row for row in facts.current.values() if _is_behind(row)]
-    total = len(graph.steps) - len(graph.jump_only)
-    return {"ended": min(len(ended), total), "total": total}
-
-
-def _is_behind(row: StepRun) -> bool:
-    return row.status in (StepStatus.DONE, StepStatus.SKIPPED) or (
-        row.status == StepStatus.FAILED and row.handled
-    )

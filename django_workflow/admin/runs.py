@@ -22,7 +22,7 @@ from .pages import LooksMixin
 from .read_only import ReadOnlyMixin
 from .run_columns import RunColumns
 from .run_list import FILTERS, CappedPaginator, RunChangeList
-from .run_live import answer_live, etag_of
+from .run_live import answer_live, etag_of, marks
 from .run_page import RunPage
 from .trouble import warn_of_trouble
 from .verb_pages import apply_to_list, show_verb
@@ -111,7 +111,7 @@ class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
         except ValueError:
             return None
         rows = self.get_queryset(request).select_related(*_RELATED).defer(*_BESIDE, *_FAR, *_PARENT)
-        return rows.filter(pk=pk).first()
+        return rows.annotate(**marks()).filter(pk=pk).first()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return no fields: the page has parts of its own."""
@@ -177,8 +177,8 @@ class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
         run = context["original"]
         if request.method == "GET":
             warn_of_trouble(request, self.admin_site)
-        # What it looks like first, so that a change between the two is seen by the next look.
-        context["etag"] = etag_of(request, run.pk)
+        # As the run was read, so that a change after that is seen by the next look.
+        context["etag"] = etag_of(request, vars(run))
         context["live_url"] = self._url("live", run.pk)
         poll = get_settings().POLL
         context["poll"] = None if poll is None or run.is_final else round(poll.total_seconds() * 1000)

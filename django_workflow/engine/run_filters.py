@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from ..models import Run, RunQuerySet, StepRun
 from ..status import FINAL_RUN, LIVE_STEP, RunStatus, StepStatus
@@ -18,9 +19,10 @@ class RunFilters:
     """What runs have in common. What is left out is not asked for; all that is given must hold.
 
     ``error`` is the name of an error class, bare or dotted; ``step`` the name of a step that the run is at,
-    or failed at, and ``stopped_at`` that of its last one. ``search`` is the beginning of an id or a key, or
-    the key of a subject; ``about`` a subject, as ``app.model:key``. ``is_unresolved``: failed, and nobody has
-    put it right. Moments are aware. Raises ``ValueError`` for a status that there is not.
+    or failed at, and ``stopped_at`` that of the one whose failure ended it. ``search`` is the beginning of an
+    id or a key, or the key of a subject; ``about`` a subject, as ``app.model:key``. ``is_unresolved``:
+    failed, and nobody has put it right. Moments are aware. Raises ``ValueError`` for a status that there is
+    not.
     """
 
     workflow: str = ""
@@ -79,6 +81,13 @@ def narrow(runs: RunQuerySet, filters: RunFilters) -> RunQuerySet:
     return runs
 
 
+def failed_step(using: str) -> Coalesce:
+    """Return the name of the step whose failure ended a run, else that of its last step, as an expression."""
+    rows = StepRun.objects.using(using).current().filter(run=OuterRef("pk"), index=-1, handled=False)
+    failed = rows.filter(status=StepStatus.FAILED).order_by("number")
+    return Coalesce(Subquery(failed.values("step")[:1]), "step")
+
+
 def _in_status(runs: RunQuerySet, statuses: tuple[str, ...]) -> RunQuerySet:
     # By the index of what is active, where these are all of it.
     return runs.active() if set(statuses) == ACTIVE else runs.filter(status__in=statuses)
@@ -106,7 +115,7 @@ _BY_NAME: Mapping[str, Callable[[RunQuerySet, Any], RunQuerySet]] = {
     "is_unresolved": lambda runs, _yes: runs.unresolved(),
     "error": _with_error,
     "step": _is_at,
-    "stopped_at": lambda runs, step: runs.filter(step=step),
+    "stopped_at": lambda runs, step: runs.alias(stop=failed_step(runs.db)).filter(stop=step),
     "key": lambda runs, key: runs.filter(key=key),
     "search": lambda runs, text: runs.search(text),
     "about": _about,

@@ -64,9 +64,9 @@ class RunFacts:
 
     @property
     def failed(self) -> Sequence[StepRun]:
-        """The steps whose failure nothing met."""
-        rows = self.current.values()
-        return [row for row in rows if row.status == StepStatus.FAILED and not row.handled]
+        """The steps whose failure nothing met, the first one first."""
+        rows = [row for row in self.current.values() if row.status == StepStatus.FAILED and not row.handled]
+        return sorted(rows, key=lambda row: row.number or 0)
 
 
 def read_facts(run: Run, now: datetime) -> RunFacts:

@@ -13,7 +13,8 @@ from ..definition.reading import read_definition
 from ..models import Run, StepRun, WorkflowVersion
 from ..status import StepStatus
 
-ENDED = Q(status__in=(StepStatus.DONE, StepStatus.SKIPPED)) | Q(status=StepStatus.FAILED, handled=True)
+_WELL = (StepStatus.DONE, StepStatus.SKIPPED)
+ENDED = Q(status__in=_WELL) | Q(status=StepStatus.FAILED, handled=True)
 # A version never changes. Beyond so many they are counted anew.
 MOST_KNOWN = 10_000
 
@@ -43,6 +44,15 @@ def read_progress(runs: Collection[Run]) -> dict[UUID, Progress]:
     }
 
 
+def count_progress(graph: Graph, current: Iterable[StepRun]) -> Progress:
+    """Return the progress of a run whose ``current`` step runs, of steps themselves, are at hand."""
+    ended = [
+        row for row in current if row.status in _WELL or (row.status == StepStatus.FAILED and row.handled)
+    ]
+    total = _length(graph)
+    return Progress(ended=min(len(ended), total), total=total)
+
+
 def count_steps(versions: Iterable[UUID], using: str | None) -> dict[UUID, int]:
     """Return the number of main-line steps of each version."""
     wanted = set(versions)
@@ -58,5 +68,8 @@ def count_steps(versions: Iterable[UUID], using: str | None) -> dict[UUID, int]:
 
 def _count(spec: object) -> int:
     read, _problems = read_definition(spec)
-    graph = Graph(read.steps)
+    return _length(Graph(read.steps))
+
+
+def _length(graph: Graph) -> int:
     return len(graph.steps) - len(graph.jump_only)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from django.utils.formats import localize
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..models import Run, StepRun
+from ..models import StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from .facts import RunFacts
 
@@ -24,7 +23,7 @@ def why(facts: RunFacts) -> str:
     """Return what the run waits for, or how it ended, in one sentence."""
     run = facts.run
     if run.is_final:
-        return _final(run)
+        return _final(facts)
     if run.status == RunStatus.PAUSED:
         return _paused(facts)
     rows = _most_telling(facts.live)
@@ -58,12 +57,13 @@ def _most_telling(rows: Sequence[StepRun]) -> list[StepRun]:
     return sorted(own, key=lambda row: (_ORDER.index(StepStatus(row.status)), row.due_at or row.created_at))
 
 
-def _final(run: Run) -> str:
-    at = moment(run.finished_at)
+def _final(facts: RunFacts) -> str:
+    run, at = facts.run, moment(facts.run.finished_at)
     if run.status == RunStatus.FAILED:
-        if not run.step:
+        step = facts.failed[0].step if facts.failed else run.step
+        if not step:
             return _("It failed at %(at)s.") % {"at": at}
-        return _("It failed at %(at)s, at the step “%(step)s”.") % {"at": at, "step": run.step}
+        return _("It failed at %(at)s, at the step “%(step)s”.") % {"at": at, "step": step}
     if run.status == RunStatus.CANCELLED:
         return _("It was cancelled at %(at)s.") % {"at": at}
     return _("It was done at %(at)s.") % {"at": at}
@@ -192,5 +192,5 @@ _WAITING: Mapping[str, Callable[[StepRun, RunFacts], str]] = {
 
 
 def moment(at: datetime | None) -> str:
-    """Return a time in words, in the current time zone."""
-    return "–" if at is None else str(localize(localtime(at).replace(tzinfo=None, microsecond=0)))
+    """Return a time of the current time zone, to the second; the same in every language, without a dot."""
+    return "–" if at is None else f"{localtime(at):%Y-%m-%d %H:%M:%S}"

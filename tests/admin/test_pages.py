@@ -16,6 +16,7 @@ from django.urls import path
 from django_workflow import define, trigger
 from django_workflow.admin import RunAdmin, WorkflowAdmin
 from django_workflow.models import Run, StepRun, Workflow
+from tests.testapp.models import Note
 
 from .conftest import MakeRun
 from .step_types import change_url
@@ -48,6 +49,8 @@ def test_a_list_leaves_big_columns_in_the_database(
     admin_client: Client, make_run: MakeRun, model: str
 ) -> None:
     make_run(ECHO)
+    # A version never changes: its steps are counted once a process.
+    admin_client.get(f"/admin/django_workflow/{model}/")
     with CaptureQueriesContext(connection) as queries:
         admin_client.get(f"/admin/django_workflow/{model}/")
     for column in ("state", "output", "params", "spec", "traceback", "input"):
@@ -57,21 +60,21 @@ def test_a_list_leaves_big_columns_in_the_database(
 def test_a_run_with_many_steps_is_shown_at_a_bounded_cost(
     admin_client: Client, make_run: MakeRun, django_assert_max_num_queries: Any
 ) -> None:
-    run = make_run({**ECHO, "for_each": "items"}, input={"items": list(range(150))})
+    run = make_run({**ECHO, "for_each": "items"}, input={"items": list(range(250))})
     for number in range(20):
         user = User.objects.create_user(f"operator-{number}")
         run.actions.create(verb="retry", by=user, at=run.created_at)
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(10):
         page = admin_client.get(change_url(run))
-    [steps, _] = page.context["inline_admin_formsets"]
-    latest = list(run.step_runs.order_by("id").values_list("id", flat=True))[-100:]
-    assert [row.pk for row in steps.formset.get_queryset()] == latest
+    latest = list(run.step_runs.order_by("id").values_list("id", flat=True))[-200:]
+    assert [row.step_run.pk for row in page.context["page"].rows] == latest
     assert f"/admin/django_workflow/steprun/?run__id__exact={run.pk}" in page.text
 
 
 def test_runs_are_found_by_the_beginning_of_id_or_key(admin_client: Client) -> None:
     define("shop", steps=[SLEEP])
     runs = [trigger("shop", key=f"order-{number}") for number in range(3)]
+    about = trigger("shop", subject=Note.objects.create(pk=17, text="17"))
     for term, found in [
         (str(runs[1].pk), [runs[1]]),
         (str(runs[1].pk)[:30], [runs[1]]),
@@ -79,14 +82,18 @@ def test_runs_are_found_by_the_beginning_of_id_or_key(admin_client: Client) -> N
         ("order-2", [runs[2]]),
         ("order", runs),
         ("rder-2", []),
+        ("17", [about]),
         ("0", []),
-        ("", runs),
+        ("", [*runs, about]),
     ]:
         page = admin_client.get(LIST, {"q": term})
         assert set(page.context["cl"].result_list) == set(found), term
 
 
-@pytest.mark.parametrize("query", ["status__exact=waiting", "created_at__year=2000", "workflow__id__exact=0"])
+@pytest.mark.parametrize(
+    "query",
+    ["state=waiting", "created_at__year=2000", "workflow__id__exact=0", "workflow=none", "error=OSError"],
+)
 def test_runs_are_filtered(admin_client: Client, make_run: MakeRun, query: str) -> None:
     make_run(ECHO)
     make_run(ECHO, name="other")

@@ -1,0 +1,248 @@
+"""The page of a run: what it says to whom, what it costs, and how it keeps itself up to date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+
+from django_workflow import cancel_run, define, restart_run, trigger
+from django_workflow.models import Run
+
+from .conftest import Login, MakeRun
+from .step_types import change_url
+
+pytestmark = pytest.mark.django_db
+
+ECHO = {"name": "echo", "type": "admintest.echo", "with": {"value": "{{ word }}"}}
+FAIL = {"name": "broken", "type": "admintest.fail"}
+SLEEP = {"name": "rest", "type": "flow.sleep", "with": {"for": "1h"}}
+ALL_VERBS = {"retry", "restart", "resume", "pause", "event", "skip", "undo", "cancel"}
+
+
+def look(client: Client, run: Run, etag: str = "", **query: str) -> Any:
+    headers = {"If-None-Match": etag} if etag else {}
+    return client.get(change_url(run, "live"), query, headers=headers)
+
+
+def test_every_verb_is_offered_or_says_why_not(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run", "override_run")
+    page = client.get(change_url(make_run(FAIL))).context["page"]
+    assert {offer.name for offer in page.possible} == {"retry", "restart", "skip"}
+    assert {offer.name for offer in page.impossible} == ALL_VERBS - {"retry", "restart", "skip"}
+    assert all(offer.reason for offer in page.impossible)
+
+
+def test_who_may_only_look_sees_no_verb(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    run = make_run(FAIL)
+    for text in (client.get(change_url(run)).text, look(client, run).text):
+        assert not any(change_url(run, verb) in text for verb in ALL_VERBS)
+        assert "Not now" not in text
+    assert "Bulk action" not in client.get("/admin/django_workflow/run/").text.partition("</nav>")[2]
+
+
+@pytest.mark.parametrize("path", ["bulk/", "bulk/retry/"])
+def test_who_may_only_look_is_kept_from_bulk_actions(login: Login, make_run: MakeRun, path: str) -> None:
+    client = login("view_run")
+    make_run(FAIL)
+    url = f"/admin/django_workflow/run/{path}"
+    allowed = 200 if path == "bulk/" else 403
+    assert client.get(url).status_code == allowed
+    assert client.post(url, {"note": ""}).status_code == allowed
+    assert Run.objects.get().status == "failed"
+
+
+@pytest.mark.parametrize("verb", sorted(ALL_VERBS))
+def test_a_crafted_post_without_the_permission_is_refused(login: Login, make_run: MakeRun, verb: str) -> None:
+    # Each of them lacks what the other verbs need.
+    client = login("view_run", "control_run" if verb in ("skip", "undo") else "override_run")
+    run = make_run(FAIL)
+    assert client.post(change_url(run, verb), {"step": "broken"}).status_code == 403
+    assert client.post(f"/admin/django_workflow/run/bulk/{verb}/", {"step": "broken"}).status_code == 403
+    assert not run.actions.exists()
+
+
+def test_nothing_of_the_payload_is_in_page_or_fragment_without_the_permission(
+    login: Login, make_run: MakeRun
+) -> None:
+    client = login("view_run", "control_run", "override_run")
+    steps = [ECHO, {**FAIL, "with": {"message": "said {{ word }}"}}]
+    run = make_run(*steps, input={"word": "telling"})
+    opened = ",".join(str(row.pk) for row in run.step_runs.all())
+    pages = [change_url(run), change_url(run, "live"), change_url(run, "restart"), change_url(run, "skip")]
+    for url in pages:
+        text = client.get(url, {"open": opened}).text
+        assert "telling" not in text, url
+    assert "ValueError" in client.get(pages[0]).text
+    assert "telling" not in client.get("/admin/django_workflow/run/").text
+
+
+def test_the_failed_step_is_open_from_the_start(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "view_run_payload")
+    run = make_run(ECHO, FAIL, input={"word": "telling"})
+    [opened] = [row for row in client.get(change_url(run)).context["page"].rows if row.whole]
+    assert opened.step_run.step == "broken"
+    echo = run.step_runs.get(step="echo")
+    rows = client.get(change_url(run), {"open": str(echo.pk)}).context["page"].rows
+    assert [row.step_run.step for row in rows if row.whole] == ["echo"]
+    assert client.get(change_url(run), {"open": "nonsense,"}).status_code == 200
+
+
+def test_an_unchanged_fragment_costs_two_queries(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "view_run_payload", "control_run")
+    run = make_run(SLEEP)
+    first = look(client, run)
+    assert first.status_code == 200
+    with CaptureQueriesContext(connection) as queries:
+        again = look(client, run, first.headers["ETag"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert len(queries) <= 2
+    assert client.get(change_url(run)).context["etag"] == first.headers["ETag"]
+
+
+def test_a_fragment_is_new_when_the_run_has_changed(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    run = make_run(SLEEP)
+    first = look(client, run)
+    assert "X-Workflow-Final" not in first.headers
+    cancel_run(run)
+    second = look(client, run, first.headers["ETag"])
+    assert second.status_code == 200
+    assert second.headers["X-Workflow-Final"] == "1"
+    assert "It was cancelled at" in second.text
+    restart_run(run)
+    assert look(client, run, second.headers["ETag"]).status_code == 200
+
+
+def test_a_fragment_is_another_one_where_another_step_is_open(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    run = make_run(SLEEP)
+    etag = look(client, run).headers["ETag"]
+    opened = look(client, run, etag, open=str(run.step_runs.get().pk))
+    assert opened.status_code == 200
+    assert 'aria-expanded="true"' in opened.text
+
+
+def test_a_fragment_is_for_who_may_see_the_run(client: Client, login: Login, make_run: MakeRun) -> None:
+    run = make_run(SLEEP)
+    assert look(client, run).status_code == 403
+    logged_in = login("view_run")
+    etag = look(logged_in, run).headers["ETag"]
+    logged_in.logout()
+    assert look(logged_in, run, etag).status_code == 403
+    logged_in.force_login(User.objects.create_user("other", is_staff=True))
+    assert look(logged_in, run, etag).status_code == 403
+    assert logged_in.get("/admin/django_workflow/run/nonsense/live/").status_code == 404
+
+
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "POLL": None})
+def test_pages_are_not_live_where_the_setting_says_so(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    assert "data-poll" not in client.get(change_url(make_run(SLEEP))).text
+
+
+def test_a_final_run_is_not_asked_for_again(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    assert "data-poll" in client.get(change_url(make_run(SLEEP))).text
+    assert "data-poll" not in client.get(change_url(make_run(FAIL))).text
+
+
+def test_a_run_names_its_relatives(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    define("called", steps=[SLEEP])
+    caller = make_run({"name": "ask", "type": "flow.call", "with": {"workflow": "called"}})
+    called = Run.objects.get(workflow__name="called")
+    assert change_url(called) in client.get(change_url(caller)).text
+    assert change_url(caller) in client.get(change_url(called)).text
+    failed = make_run(FAIL)
+    newer = restart_run(failed)
+    assert change_url(newer) in client.get(change_url(failed)).text
+    assert change_url(failed) in client.get(change_url(newer)).text
+
+
+def test_a_restart_takes_a_step_and_another_input(
+    login: Login, make_run: MakeRun, django_capture_on_commit_callbacks: Any
+) -> None:
+    client = login("view_run", "control_run", "view_run_payload")
+    run = make_run(ECHO, FAIL, input={"word": "old"})
+    page = client.get(change_url(run, "restart"))
+    assert "&quot;word&quot;: &quot;old&quot;" in page.text
+    data = {"from_step": "", "input": '{"word": "new"}', "note": "typo"}
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(change_url(run, "restart"), data)
+    newer = run.restarts.get()
+    assert (newer.input, newer.step_runs.get(step="echo").output) == ({"word": "new"}, "new")
+    data = {"from_step": "broken", "input": '{\n  "word": "new"\n}', "note": ""}
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(change_url(newer, "restart"), data)
+    assert newer.restarts.get().step_runs.filter(step="echo").count() == 1
+
+
+@pytest.mark.parametrize("given", ["{", "[1]", '{"a": NaN}'])
+def test_wrong_input_is_told_beside_its_field_and_kept(login: Login, make_run: MakeRun, given: str) -> None:
+    client = login("view_run", "control_run", "view_run_payload")
+    run = make_run(FAIL)
+    page = client.post(change_url(run, "restart"), {"from_step": "", "input": given, "note": "kept note"})
+    assert page.status_code == 200
+    assert page.context["form"].errors["input"]
+    assert "kept note" in page.text
+    assert not run.restarts.exists()
+
+
+def test_hidden_parts_of_an_input_are_not_offered_for_editing(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run", "view_run_payload")
+    run = make_run(FAIL, input={"api_key": "hunter2", "word": "shown"})
+    page = client.get(change_url(run, "restart"))
+    assert "hunter2" not in page.text
+    assert "shown" not in page.text
+
+
+def test_a_step_is_skipped_with_an_output(
+    login: Login, make_run: MakeRun, django_capture_on_commit_callbacks: Any
+) -> None:
+    client = login("view_run", "override_run")
+    run = make_run(FAIL, {**ECHO, "with": {"value": "{{ steps.broken.given }}"}})
+    data = {"step": "broken", "output": '{"given": 7}', "note": "by hand"}
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(change_url(run, "skip"), data)
+    run.refresh_from_db()
+    assert (run.status, run.output) == ("done", 7)
+
+
+def test_an_event_is_sent_and_noted(
+    login: Login, make_run: MakeRun, django_capture_on_commit_callbacks: Any
+) -> None:
+    client = login("view_run", "control_run")
+    run = make_run({"name": "pay", "type": "flow.wait", "with": {"event": "paid"}})
+    page = client.get(change_url(run, "event"))
+    assert 'value="paid"' in page.text
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(change_url(run, "event"), {"name": "paid", "payload": '{"amount": 3}', "note": ""})
+    run.refresh_from_db()
+    assert (run.status, run.output) == ("done", {"event": "paid", "payload": {"amount": 3}})
+    assert run.actions.get().verb == "event"
+
+
+def test_a_run_about_a_row_links_to_it(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    boss = User.objects.create_user("boss")
+    define("about", steps=[SLEEP])
+    run = trigger("about", subject=boss)
+    assert f"/admin/auth/user/{boss.pk}/change/" in client.get(change_url(run)).text
+    Run.objects.filter(pk=run.pk).update(subject_type="gone.model")
+    assert "gone.model" in client.get(change_url(run)).text
+
+
+def test_a_run_that_never_began_has_a_page(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    run = make_run(SLEEP)
+    run.workflow.enabled = False
+    run.workflow.save()
+    born = trigger("shop")
+    assert born.status == "cancelled"
+    assert "Nothing of it has begun." in client.get(change_url(born)).text
