@@ -28,6 +28,7 @@ from .moves import Finished, Passed, Spread
 from .outage import NotRecorded, is_lost, is_passing, note_loss
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
+from .secrecy import conceal, secrets_of
 from .sharing import note_call
 
 
@@ -79,7 +80,8 @@ def judge(going: Attempt, error: BaseException) -> Report:
             raise error
     if isinstance(error, DeadlinePassed):
         error = _timed_out(going)
-    return report_error(error, going.params, going.context)
+    report = report_error(error, going.params, going.context)
+    return conceal(report, secrets_of(going.handler, going.arguments)) if going.arguments else report
 
 
 def begin(claim: Claim, handler: Handler) -> Attempt:
@@ -212,7 +214,7 @@ def understand(going: Attempt, outcome: Any) -> Report:
     meaning = interpret(claim, outcome)
     encoded = encode(meaning.output, "output", using=claim.using)
     check_size(encoded, "output", get_settings().MAX_BYTES)
-    return Report(
+    report = Report(
         result=meaning.result,
         output=encoded,
         awaits=meaning.awaits,
@@ -222,6 +224,7 @@ def understand(going: Attempt, outcome: Any) -> Report:
         lines=context.lines,
         progress=progress_of(context),
     )
+    return conceal(report, secrets_of(going.handler, going.arguments)) if report.lines else report
 
 
 def _make_context(going: Attempt) -> StepContext:
