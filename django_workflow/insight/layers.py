@@ -58,7 +58,12 @@ def arrange(graph: Graph, jumps: Jumps) -> Arrangement:
     Every need goes to the right, but those on a cycle. Names that no step has are passed over.
     """
     columns = _find_columns(graph, _find_leads(graph, jumps))
-    ways, net = _lay_ways(graph, columns)
+    net = Net()
+    for name in graph.steps:
+        net.add(columns[name], is_below=name in graph.jump_only)
+    ways = _lay_ways(graph, columns, net)
+    for left, right in chain.from_iterable(map(pairwise, ways.values())):
+        net.join(left, right)
     rows, main_rows = arrange_rows(net)
     cells = [Cell(column=column, row=row) for column, row in zip(net.columns, rows, strict=True)]
     needs = (
@@ -120,20 +125,22 @@ def _find_columns(graph: Graph, leads: Mapping[str, str]) -> dict[str, int]:
     return columns
 
 
-def _lay_ways(graph: Graph, columns: Mapping[str, int]) -> tuple[dict[tuple[str, str], list[int]], Net]:
-    """Return the way of each need as numbers of a net, in which steps come first, then bends."""
-    net = Net(columns=[columns[name] for name in graph.steps])
-    is_below = [name in graph.jump_only for name in graph.steps]
+def _lay_ways(graph: Graph, columns: Mapping[str, int], net: Net) -> dict[tuple[str, str], list[int]]:
+    """Add the cells of long needs to the net, and return each need as the numbers of its cells."""
     needs = [(need, name) for name, needed in graph.needs.items() for need in dict.fromkeys(needed)]
-    spans = {(need, name): columns[name] - columns[need] for need, name in needs}
-    bends = _Bends(net, is_below, [need for need, span in spans.items() if span > 1])
-    can_bend = sum(spans.values()) - len(spans) <= MOST_BENDS
+    between = {need: range(columns[need[0]] + 1, columns[need[1]]) for need in needs}
+    if sum(map(len, between.values())) > MOST_BENDS:
+        between = dict.fromkeys(needs, range(0))
+    leaving = Counter(source for (source, _target), passed in between.items() if passed)
+    coming = Counter(target for (_source, target), passed in between.items() if passed)
+    bends: dict[tuple[str, bool, bool, int], int] = {}
     ways: dict[tuple[str, str], list[int]] = {}
-    for need, span in spans.items():
-        ends = graph.position[need[0]], graph.position[need[1]]
-        between = bends.between(*need, is_below[ends[0]]) if can_bend and span > 1 else ()
-        ways[need] = [ends[0], *between, ends[1]]
-        if span > 0:
-            net.join(ways[need], is_below)
-    net.is_below.extend(is_below)
-    return ways, net
+    for (source, target), passed in between.items():
+        is_below = source in graph.jump_only
+        is_leaving = leaving[source] >= coming[target]
+        keys = [(source if is_leaving else target, is_leaving, is_below, column) for column in passed]
+        for key in keys:
+            if key not in bends:
+                bends[key] = net.add(key[-1], is_below=is_below)
+        ways[source, target] = [graph.position[source], *map(bends.__getitem__, keys), graph.position[target]]
+    return ways

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from django.db import connection
 from django.test.utils import override_settings
 
-from . import inline, joins, races, starting, steps, waiting
+from . import inline, joins, pages, races, starting, steps, waiting
 from .aims import JOINS, LATENCIES, STARTS, STEPS, STEPS_ON_SQLITE, Aim, describe_aims
 from .measuring import format_table, take_turns
 from .workers import at_work
@@ -32,6 +32,9 @@ def write_all(parts: Sequence[str], rounds: int, runs: int, who: Sequence[str]) 
             figures = waiting.measure(rounds)
             title = f"{connection.vendor}: a tick of the clock beside runs that wait for an event"
             _write(format_table(title, figures, beside="tick, 0 waiting", unit="ms"))
+        if "pages" in parts and connection.vendor == "postgresql":
+            title = f"{connection.vendor}: the list of runs beside {pages.RUNS:,} runs"
+            _write(format_table(title, pages.measure(rounds), beside="all, stock", unit="ms"))
         if "start" in parts:
             _write(starting.describe(rounds))
     finally:
