@@ -80,11 +80,12 @@ def arrange(graph: Graph, jumps: Jumps) -> Arrangement:
 
 def _read_jumps(graph: Graph, jumps: Jumps) -> Iterable[tuple[str, str]]:
     for source in graph.steps:
-        yield from ((source, target) for target in dict.fromkeys(jumps.get(source, ())) if target in graph.steps)
+        targets = dict.fromkeys(jumps.get(source, ()))
+        yield from ((source, target) for target in targets if target in graph.steps)
 
 
 def _find_leads(graph: Graph, jumps: Jumps) -> dict[str, str]:
-    """Return for each step that a jump alone starts the one to stand right of: the leftmost that jumps there."""
+    """Return, for steps that only a jump starts, what they stand right of: the leftmost that jumps there."""
     columns = _find_columns(graph, {})
     leads: dict[str, str] = {}
 

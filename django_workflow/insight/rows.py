@@ -1,4 +1,4 @@
-"""Which row each node of a layered drawing has: few crossings, long straight lines, the longest way on top."""
+"""Which row each node of a layered drawing has: few crossings, straight lines, the longest way on top."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 SWEEPS = 4
+# Beyond so many lines between neighbours there is no order that pleases.
+MOST_JOINED = 20_000
 
 # The nodes of one band by column, each column from the top down.
 Band = Sequence[list[int]]
@@ -41,18 +43,19 @@ class Net:
 
 
 def arrange_rows(net: Net) -> tuple[list[int], int]:
-    """Return the row of each node, and how many rows the upper side has."""
-    rows = [0] * len(net.columns)
-    first = 0
+    """Return the row of each node, and how many rows are above those of the nodes that are below."""
     heights = _measure(net)
+    rows = [0] * len(net.columns)
+    counts: list[int] = []
     for is_below in (False, True):
         band = _order(net, [node for node, below in enumerate(net.is_below) if below == is_below], heights)
         placed = _straighten(net, band)
-        used = {row: first + index for index, row in enumerate(sorted(set(placed.values())))}
+        # Rows that stayed empty fall out.
+        numbers = {row: sum(counts) + number for number, row in enumerate(sorted(set(placed.values())))}
         for node, row in placed.items():
-            rows[node] = used[row]
-        main_rows, first = first, first + len(used)
-    return rows, main_rows
+            rows[node] = numbers[row]
+        counts.append(len(numbers))
+    return rows, counts[0]
 
 
 def _measure(net: Net) -> list[int]:
@@ -69,24 +72,27 @@ def _order(net: Net, nodes: Iterable[int], heights: Sequence[int]) -> Band:
     for node in nodes:
         band[net.columns[node]].append(node)
     places = {node: place for column in band for place, node in enumerate(column)}
-    best, fewest = band, -1
-    for sweep in range(SWEEPS):
-        for neighbours, columns in ((net.left, band), (net.right, band[::-1]), (net.left, band)):
-            if neighbours is net.right and not fewest:
-                continue
-            for column in columns:
-                _sort(column, places, neighbours, heights)
-        crossings = _count_crossings(band, places, net.right)
-        if fewest < 0 or crossings < fewest:
-            best, fewest = [list(column) for column in band], crossings
+
+    def sweep(columns: Iterable[list[int]], neighbours: Neighbours) -> None:
+        for column in columns:
+            _sort(column, places, neighbours, heights)
+
+    sweep(band, net.left)
+    if sum(map(len, net.right)) > MOST_JOINED:
+        return band
+    best, fewest = [list(column) for column in band], _count_crossings(band, places, net.right)
+    for _sweep in range(SWEEPS):
         if not fewest:
             break
+        sweep(reversed(band), net.right)
+        sweep(band, net.left)
+        crossings = _count_crossings(band, places, net.right)
+        if crossings < fewest:
+            best, fewest = [list(column) for column in band], crossings
     return best
 
 
-def _sort(
-    column: list[int], places: dict[int, int], neighbours: Neighbours, heights: Sequence[int]
-) -> None:
+def _sort(column: list[int], places: dict[int, int], neighbours: Neighbours, heights: Sequence[int]) -> None:
     """Sort a column by the middle of each node's neighbours; then by how much comes after; then as listed."""
 
     def rank(node: int) -> tuple[float, int, int]:
@@ -111,7 +117,7 @@ def _count_crossings(band: Band, places: Mapping[int, int], right: Neighbours) -
 
 
 def _straighten(net: Net, band: Band) -> dict[int, int]:
-    """Return rows in which each node continues the topmost line that leads to it, or the one that it leads to."""
+    """Return rows in which each node goes on with the topmost line that it has, as far as there is room."""
     rows: dict[int, int] = {}
     for column in band:
         above = -1

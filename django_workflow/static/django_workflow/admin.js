@@ -44,7 +44,7 @@
         answer = await fetch(this.address(), {
           headers: { "If-None-Match": this.etag, "X-Requested-With": "XMLHttpRequest" },
           credentials: "same-origin",
-          redirect: "error",
+          redirect: "manual",
           cache: "no-store",
         });
         await this.take(answer);
@@ -60,7 +60,7 @@
         this.etag = answer.headers.get("ETag") || "";
         this.pause = this.fastest;
         this.isOver = answer.headers.get("X-Workflow-Final") === "1";
-      } else if (OVER.includes(answer.status)) {
+      } else if (OVER.includes(answer.status) || answer.type === "opaqueredirect") {
         this.isOver = true;
         this.tellOver();
       } else {

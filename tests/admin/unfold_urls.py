@@ -1,0 +1,24 @@
+"""The pages on a site whose every ``ModelAdmin`` is one of Unfold's."""
+
+from django.urls import path
+from unfold.admin import ModelAdmin
+from unfold.sites import UnfoldAdminSite
+
+from django_workflow import admin as pages
+from django_workflow import models
+
+site = UnfoldAdminSite()
+for model, mixin in (
+    (models.Workflow, pages.WorkflowAdminMixin),
+    (models.WorkflowVersion, pages.VersionAdminMixin),
+    (models.Run, pages.RunAdminMixin),
+    (models.StepRun, pages.StepRunAdminMixin),
+    (models.BulkAction, pages.BulkActionAdminMixin),
+    (models.Failure, pages.FailureAdminMixin),
+    (models.Approval, pages.ApprovalAdminMixin),
+    (models.Health, pages.HealthAdminMixin),
+    (models.StepType, pages.StepTypeAdminMixin),
+):
+    site.register(model, type(mixin.__name__.removesuffix("Mixin"), (mixin, ModelAdmin), {}))
+
+urlpatterns = [path("admin/", site.urls)]
