@@ -9,6 +9,9 @@ from typing import Any
 
 from django.utils import timezone
 
+from ..engine.now import database_now
+from ..insight.facts import read_facts
+from ..insight.why import why
 from ..models import Run, StepRun
 from ..status import StepStatus, WaitingFor
 
@@ -97,6 +100,7 @@ def moment(at: datetime) -> str:
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    yield "why", "" if run.is_final else why(read_facts(run, database_now(run._state.db or "default")))
     yield "key", run.key or ""
     yield "started by", "" if run.triggered_by is None else str(run.triggered_by)
     yield "source", run.source

@@ -281,6 +281,7 @@ def test_a_run_is_shown_with_each_attempt(manage: Manage) -> None:
     assert f"Run {run.pk} of shown version 1: waiting" in done.out
     assert done.out.count("ValueError: broken") == 2
     assert "attempt 2" in done.out
+    assert "why:      The step “nap” waits until" in done.out
     assert "waiting for a point in time until 2" in done.out
     assert "x" * 300 not in done.out
     assert manage("show_run", "--workflow", "shown", "--key", "k").out == done.out
