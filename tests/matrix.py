@@ -1,7 +1,8 @@
 """``python -m tests.matrix`` runs the tests on every supported Django on every Python found here, on SQLite.
 
 Pythons are looked for on the path and among pyenv's versions. Each pair has a virtual environment in
-``.venvs``, made anew when pyproject.toml is newer. What cannot be tried is named. Arguments go to pytest.
+``.venvs``, made anew when pyproject.toml is newer. What cannot be tried is named. Arguments go to pytest;
+before them may stand ``--newer`` (each Django but the oldest, on the first Python found) or ``--newest``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ DJANGOS = {
     "6.0": ("3.12", "3.13"),
     "6.1": ("3.12", "3.13"),
 }
+
+
+NEWER, NEWEST = "--newer", "--newest"
+# What pytest ends with where `-k` chooses no test.
+NOTHING_CHOSEN = 5
 
 
 def say(text: str) -> None:
@@ -74,21 +80,32 @@ def run(version: str, django: str, arguments: Sequence[str]) -> str:
         return f"failed: {error}"
     environment = {**os.environ, "WORKFLOW_TEST_DATABASE": "sqlite"}
     done = subprocess.run([inside, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False)
+    if done.returncode == NOTHING_CHOSEN:
+        return "passed: nothing of it was chosen"
     return "passed" if done.returncode == 0 else f"failed: pytest ended with {done.returncode}"
 
 
+def choose(option: str) -> list[tuple[str, str]]:
+    """Return which Django is to be tried on which Python."""
+    if option not in (NEWER, NEWEST):
+        return [(django, version) for django, versions in DJANGOS.items() for version in versions]
+    djangos = list(DJANGOS)[1 if option == NEWER else -1 :]
+    return [(django, next(filter(find_python, DJANGOS[django]), DJANGOS[django][0])) for django in djangos]
+
+
 def main() -> int:
+    option = sys.argv[1] if sys.argv[1:2] in ([NEWER], [NEWEST]) else ""
     results = {}
-    for django, versions in DJANGOS.items():
-        for version in versions:
-            pair = f"Django {django} on Python {version}"
-            say(f"== {pair}")
-            results[pair] = run(version, django, sys.argv[1:])
+    for django, version in choose(option):
+        pair = f"Django {django} on Python {version}"
+        say(f"== {pair}")
+        results[pair] = run(version, django, sys.argv[2 if option else 1 :])
     say("")
     for pair, result in results.items():
         say(f"{pair}: {result}")
-    failed = any(result.startswith("failed") for result in results.values())
-    return int(failed or "passed" not in results.values())
+    if any(result.startswith("failed") for result in results.values()):
+        return 1
+    return int(not option and "passed" not in results.values())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""A Chromium for all tests, a window for each, and people with just the permissions that a test names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+# Playwright runs an event loop in this thread, from which Django would else refuse to be called.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+from tests.private_server import is_ci
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+PHONE, DESK = 390, 1280
+OpenWindow = Callable[..., Any]
+MakeUser = Callable[..., User]
+
+
+def _missing(reason: str) -> None:
+    if is_ci():
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Return Debian's Chromium: a download of Playwright's own is not needed."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        _missing(f"no browser: {error}")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        _missing("no Chromium found (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_window(browser: Any, live_server: Any, transactional_db: None) -> Iterator[OpenWindow]:
+    """Return what opens a window: ``open_window(user, scheme="dark", width=PHONE, has_script=False)``."""
+    from .visitor import Visitor
+
+    with ExitStack() as stack:
+
+        def open_one(
+            user: User | None = None, *, scheme: str = "light", width: int = DESK, has_script: bool = True
+        ) -> Visitor:
+            context = browser.new_context(
+                color_scheme=scheme,
+                viewport={"width": width, "height": 844},
+                java_script_enabled=has_script,
+                reduced_motion="reduce",
+                locale="en-US",
+                timezone_id="UTC",
+            )
+            stack.callback(context.close)
+            context.set_default_timeout(15_000)
+            visitor = Visitor(page=context.new_page(), address=live_server.url, scheme=scheme, width=width)
+            if user is not None:
+                visitor.log_in(user)
+            return visitor
+
+        yield open_one
+
+
+@pytest.fixture
+def make_user(transactional_db: None) -> MakeUser:
+    """Return what makes a member of staff with the named permissions of the app; none named: a superuser."""
+
+    def make(*permissions: str, name: str = "operator") -> User:
+        if not permissions:
+            return User.objects.create_superuser(name, f"{name}@example.com")
+        user = User.objects.create_user(name, f"{name}@example.com", is_staff=True)
+        for permission in permissions:
+            app, _, codename = permission.rpartition(".")
+            labels = {"content_type__app_label": app or "django_workflow", "codename": codename}
+            user.user_permissions.add(Permission.objects.get(**labels))
+        return user
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def nothing_mended() -> Iterator[None]:
+    """Let the failing step type fail again after each test."""
+    from tests.admin.step_types import MENDED
+
+    yield
+    MENDED.clear()
