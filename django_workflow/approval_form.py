@@ -1,14 +1,18 @@
-"""The form of an approval's page: what the step's ``form`` declares, and a note."""
+"""The form of an approval's pages: what the step's ``form`` declares, and a note; and how it is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils.translation import gettext_lazy as _
 
+from .engine.approvals import answer
+from .exceptions import NotStorable, ParamsError
+from .models import StepRun
 from .models.approvable import holds
 from .params import declared_params
 from .storable import is_storable_text
@@ -16,6 +20,8 @@ from .storable import is_storable_text
 # Before the names of the declared fields, which may be called anything.
 BEFORE = "data."
 MAX_NOTE = 2000
+# What the buttons send, as the verdict.
+APPROVE, REJECT = "approve", "reject"
 
 
 class ApprovalForm(forms.Form):
@@ -37,6 +43,14 @@ class ApprovalForm(forms.Form):
         """Return the note."""
         return str(self.cleaned_data["note_text"])
 
+    def verdict(self) -> str:
+        """Return which button was pressed; an empty text for none."""
+        return str(self.data.get("verdict", ""))
+
+    def lists_rows(self) -> bool:
+        """Return whether showing it reads the rows of a model."""
+        return any(isinstance(field, forms.ModelChoiceField) for field in self.fields.values())
+
     def add_problems(self, problems: Mapping[str, list[str]]) -> None:
         """Show what did not fit beside its field."""
         for name, texts in problems.items():
@@ -52,17 +66,50 @@ class ApprovalForm(forms.Form):
 
 
 def make_form(
-    declared: Mapping[str, Any], user: AbstractBaseUser, data: Mapping[str, Any] | None, *, verdict: str
+    row: StepRun, user: AbstractBaseUser, data: Mapping[str, Any] | None = None, *, auto_id: str = "id_%s"
 ) -> ApprovalForm:
-    """Return the form of an approval, for ``user``; a rejection leaves out what is declared."""
-    form = ApprovalForm(data)
-    if verdict == "reject":
+    """Return the form of the approval ``row``, for ``user``; a rejection leaves out what is declared.
+
+    ``auto_id`` makes the ids of its fields, which a page with several forms has to tell apart.
+    """
+    form = ApprovalForm(data, auto_id=auto_id)
+    if form.verdict() == REJECT:
         return form
-    fields = {
-        BEFORE + name: _for_user(field, user) for name, field in declared_params(declared).fields().items()
-    }
+    fields = {BEFORE + name: _for_user(field, user) for name, field in _declared(row).items()}
     form.fields = {**fields, **form.fields}
     return form
+
+
+def deadline_of(row: StepRun) -> datetime | None:
+    """Return until when the approval ``row`` may be answered."""
+    until = (row.awaits or {}).get("until")
+    return None if until is None else datetime.fromisoformat(until)
+
+
+def give_answer(row: StepRun, user: AbstractBaseUser, form: ApprovalForm) -> bool:
+    """Answer ``row`` as the form says; what is wrong is then shown in it. Return whether that was done.
+
+    Raises ``NotAllowed`` and ``VerbRefused``, as ``approve`` does: somebody may have been faster.
+    """
+    if form.verdict() not in (APPROVE, REJECT) or not form.is_valid():
+        return False
+    using = row._state.db or "default"
+    is_approved = form.verdict() == APPROVE
+    data = form.data_given() if is_approved else None
+    try:
+        answer(row.run, row, is_approved=is_approved, by=user, data=data, note=form.note(), using=using)
+    except ParamsError as error:
+        form.add_problems(error.problems)
+    except NotStorable as error:
+        form.add_error(None, forms.ValidationError(str(error)))
+    return not form.errors
+
+
+def _declared(row: StepRun) -> Mapping[str, forms.Field]:
+    try:
+        return declared_params((row.awaits or {})["form"] or {}).fields()
+    except ParamsError:
+        return {}  # It names a model that is gone: to approve says so, to reject needs none of it.
 
 
 def _for_user(field: forms.Field, user: AbstractBaseUser) -> forms.Field:

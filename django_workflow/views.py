@@ -11,7 +11,6 @@ from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -20,11 +19,10 @@ from django.views.decorators.clickjacking import xframe_options_deny
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from .api import approve, reject
-from .approval_form import ApprovalForm, make_form
+from .approval_form import deadline_of, give_answer, make_form
 from .engine.approvers import why_not
 from .engine.now import database_now
-from .exceptions import NotStorable, ParamsError, VerbRefused
+from .exceptions import VerbRefused
 from .links import ApprovalLink, is_too_old, read_token
 from .models import StepRun
 from .status import StepStatus, WaitingFor
@@ -91,45 +89,28 @@ def _find_row(link: ApprovalLink) -> StepRun | None:
 
 
 def _is_over(row: StepRun, token: str, now: datetime) -> bool:
-    until = _deadline(row)
+    until = deadline_of(row)
     return is_too_old(token) if until is None else until <= now
 
 
-def _deadline(row: StepRun) -> datetime | None:
-    until = (row.awaits or {}).get("until")
-    return None if until is None else datetime.fromisoformat(until)
-
-
 def _ask(request: HttpRequest, row: StepRun, user: AbstractBaseUser) -> HttpResponse:
-    verdict = request.POST.get("verdict", "")
-    form = make_form((row.awaits or {})["form"] or {}, user, request.POST or None, verdict=verdict)
-    if request.method == "POST" and verdict in ("approve", "reject") and form.is_valid():
+    form = make_form(row, user, request.POST or None)
+    if request.method == "POST":
         try:
-            _answer(row, user, form, verdict=verdict)
-        except ParamsError as error:
-            form.add_problems(error.problems)
-        except NotStorable as error:
-            form.add_error(None, ValidationError(str(error)))
+            is_done = give_answer(row, user, form)
         except VerbRefused:
-            pass  # Somebody was faster: the page says so.
-        if not form.errors:
+            is_done = True  # Somebody was faster: the page says so.
+        if is_done:
             return HttpResponseRedirect(request.get_full_path())
     values = {
         "message": (row.awaits or {})["message"],
         "workflow": row.run.workflow,
         "step": row.step,
-        "deadline": _deadline(row),
+        "deadline": deadline_of(row),
         "answerer": user,
         "form": form,
     }
     return render(request, "django_workflow/approval.html", values)
-
-
-def _answer(row: StepRun, user: AbstractBaseUser, form: ApprovalForm, *, verdict: str) -> None:
-    if verdict == "approve":
-        approve(row.run, row, by=user, data=form.data_given(), note=form.note())
-    else:
-        reject(row.run, row, by=user, note=form.note())
 
 
 def _say_what_happened(request: HttpRequest, row: StepRun) -> HttpResponse:

@@ -155,12 +155,12 @@ class RunPage:
     @property
     def graph(self) -> str:
         """The steps of the version as a picture; an empty text where there are too many, or none."""
-        return draw_run_graph(self.facts)
+        return draw_run_graph(self.facts, self._opening)
 
     @property
     def timeline(self) -> str:
         """The step runs as a picture."""
-        return draw_run_timeline(self.facts)
+        return draw_run_timeline(self.facts, self._opening)
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -260,6 +260,10 @@ class RunPage:
             return {}
         rows = StepRun.objects.using(self.facts.using).filter(run=self.run, pk__in=self.opened)
         return {row.pk: row for row in rows}
+
+    def _opening(self, pk: UUID) -> str:
+        """Return the address with this step run opened."""
+        return self._toggle(pk) if pk not in self.opened else f"#row-{pk}"
 
     def _toggle(self, pk: UUID) -> str:
         """Return the address with this step run opened, or closed."""

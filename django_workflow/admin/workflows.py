@@ -21,9 +21,11 @@ from .allowed import is_allowed
 from .confirming import ask
 from .drafts import PUBLISH, WorkflowForm, is_staffs
 from .links import Link, list_url, row_url
-from .read_only import LightChangeList
-from .showing import NOTHING
+from .pages import LooksMixin
 from .steps import JSON_BOX, StepInline
+from .triggering import may_trigger, show_trigger
+from .trouble import warn_of_trouble
+from .workflow_list import WorkflowChangeList, WorkflowColumns
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Workflow]
@@ -36,12 +38,22 @@ else:
 FIELDS_BESIDE_STEPS = 20
 
 
-class WorkflowAdminMixin(Mixed):
+class WorkflowAdminMixin(LooksMixin, WorkflowColumns, Mixed):
     """What the pages of workflows do, for any ``ModelAdmin`` of any site."""
 
     form = WorkflowForm
     inlines = (StepInline,)
-    list_display = ("name", "enabled", "managed_by", "published_number", "updated_at")
+    list_display = (
+        "name",
+        "enabled",
+        "owner",
+        "published_number",
+        "last_runs",
+        "success",
+        "median",
+        "p95",
+    )
+    list_per_page = 50
     list_filter = ("enabled", "managed_by")
     list_select_related = ("published",)
     list_defer = ("input", "on_failure", "published__spec", "published__warnings")
@@ -52,18 +64,19 @@ class WorkflowAdminMixin(Mixed):
         (gettext_lazy("Input and limits"), {"fields": ("input", "queue", "timeout", "max_visits")}),
     )
 
-    @admin.display(description=gettext_lazy("published"), ordering="published__number")
-    def published_number(self, workflow: Workflow) -> int | str:
-        """Return the number of the published version; a dash without one."""
-        return workflow.published.number if workflow.published else NOTHING
-
     def has_publish_permission(self, request: HttpRequest, obj: Workflow | None = None) -> bool:
         """Say whether the user may publish the workflow."""
         return is_allowed(request, "publish_workflow", obj)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return the list that leaves big columns out."""
-        return LightChangeList
+        """Return the list that leaves big columns out, and tells how the latest runs went."""
+        return WorkflowChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Return the list."""
+        if request.method == "GET":
+            warn_of_trouble(request, self.admin_site)
+        return super().changelist_view(request, extra_context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what nobody types; of a workflow that staff do not own, all but the switch."""
@@ -110,6 +123,8 @@ class WorkflowAdminMixin(Mixed):
         may_write = workflow is None or self.has_change_permission(request, workflow)
         context["handlers"] = all_handlers()
         context["may_publish"] = is_ours and may_write and self.has_publish_permission(request, workflow)
+        if request.method == "GET":
+            warn_of_trouble(request, self.admin_site)
         if request.method == "GET" and is_ours and may_write:
             self._warn_of_size(request, context["inline_admin_formsets"])
         context["links"] = [] if workflow is None else list(self._links(request, workflow))
@@ -126,10 +141,17 @@ class WorkflowAdminMixin(Mixed):
         return deleted, counts, others, protected
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the addresses of the pages, *Edit here* among them."""
-        view = self.admin_site.admin_view(self.edit_here_view)
-        own = path("<path:object_id>/edit-here/", view, name="django_workflow_workflow_edit_here")
-        return [own, *super().get_urls()]
+        """Return the addresses of the pages, *Edit here* and *Trigger* among them."""
+        wrap, name = self.admin_site.admin_view, "django_workflow_workflow"
+        own = [
+            path("<path:object_id>/edit-here/", wrap(self.edit_here_view), name=f"{name}_edit_here"),
+            path("<path:object_id>/trigger/", wrap(self.trigger_view), name=f"{name}_trigger"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def trigger_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form that starts a run; on POST start it."""
+        return show_trigger(self, request, self.get_object(request, unquote(object_id)))
 
     def edit_here_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, then hand a workflow that a file or code owns to staff."""
@@ -177,6 +199,9 @@ class WorkflowAdminMixin(Mixed):
 
     def _links(self, request: HttpRequest, workflow: Workflow) -> Iterable[Link]:
         filters = {"workflow__id__exact": workflow.pk}
+        if workflow.published_id is not None and may_trigger(request, workflow):
+            url = row_url(self.admin_site, workflow, "trigger")
+            yield Link(url=url, label=gettext_lazy("Trigger"))
         if not is_staffs(workflow) and self.has_change_permission(request, workflow):
             url = row_url(self.admin_site, workflow, "edit_here")
             yield Link(url=url, label=gettext_lazy("Edit here"))
@@ -186,7 +211,8 @@ class WorkflowAdminMixin(Mixed):
         if self.admin_site.is_registered(Run) and self.admin_site.get_model_admin(Run).has_view_permission(
             request
         ):
-            yield Link(url=list_url(self.admin_site, Run, **filters), label=gettext_lazy("Runs"))
+            url = list_url(self.admin_site, Run, workflow=workflow.name)
+            yield Link(url=url, label=gettext_lazy("Runs"))
 
 
 class WorkflowAdmin(WorkflowAdminMixin, ModelAdmin):

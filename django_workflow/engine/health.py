@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import Error, connections
 from django.db.models import Count, Min
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from ..conf import get_settings
 from ..models import StepRun
@@ -22,13 +25,27 @@ from .tick import is_migrated
 
 # What is late by less is on its way.
 LATE = timedelta(seconds=60)
-NO_CLOCK = "Database {!r}: no clock ticks. Start `manage.py workflow_clock`."
-NO_WORKER = "Queue {0!r}: no worker listens. Start `manage.py rqworker {0}`."
-NO_REDIS = "Queue {!r}: {}. Nobody is rung for; steps wait in the database until that is mended."
-LATE_STEPS = "Database {!r}, queue {!r}: {:,} ready, the oldest for {}. See its workers' log, or start more."
-LATE_INLINE = "Database {!r}: {:,} ready, the oldest for {}. See the log of `manage.py workflow_clock`."
-EXPIRED = "Database {!r}: leases of {:,} steps have expired, the oldest {} ago. See the log of the clock."
-HALTED = "Database {!r}: {} moved by nothing, such as {}. Clocks repair that every 5 minutes; see their log."
+# How many queues are looked at at once: where one Redis does not answer, another still may.
+TOGETHER = 8
+NO_CLOCK = _("Database %(alias)r: no clock ticks. Start `manage.py workflow_clock`.")
+NO_WORKER = _("Queue %(queue)r: no worker listens. Start `manage.py rqworker %(queue)s`.")
+NO_REDIS = _(
+    "Queue %(queue)r: %(error)s. Nobody is rung for; steps wait in the database until that is mended."
+)
+LATE_STEPS = _(
+    "Database %(alias)r, queue %(queue)r: %(count)s ready, the oldest for %(oldest)s. See its workers' log, "
+    "or start more."
+)
+LATE_INLINE = _(
+    "Database %(alias)r: %(count)s ready, the oldest for %(oldest)s. See the log of "
+    "`manage.py workflow_clock`."
+)
+EXPIRED = _(
+    "Database %(alias)r: leases of %(count)s steps have expired, the oldest %(oldest)s ago. See the log of "
+    "the clock."
+)
+NO_TABLES = _("No database has the tables of django_workflow. Run `manage.py migrate`.")
+NO_ANSWER = _("Database %(alias)r does not answer: %(error)s.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +88,22 @@ def examine(aliases: Iterable[str]) -> Health:
         problems = tuple(_problems_of_databases(databases, is_inline=True))
         return Health(is_inline=True, databases=databases, problems=problems)
     names = {default, *(name for facts in databases for name in facts.queues)}
-    queues = tuple(look_at_queue(name) for name in sorted(names - {""}))
+    queues = _look_at_queues(sorted(names - {""}))
     problems = (*_problems_of_queues(queues), *_problems_of_databases(databases, is_inline=False))
     return Health(is_inline=False, databases=databases, queues=queues, problems=problems)
 
 
 def find_absent(using: str, queues: Iterable[str]) -> list[str]:
     """Return a line for each queue that no worker listens to, and one where no clock ticks."""
-    problems = list(_problems_of_queues([look_at_queue(name) for name in queues if name]))
-    return problems if alive_clocks(using) else [*problems, NO_CLOCK.format(using)]
+    problems = list(_problems_of_queues(_look_at_queues([name for name in queues if name])))
+    return problems if alive_clocks(using) else [*problems, NO_CLOCK % {"alias": using}]
+
+
+def _look_at_queues(names: Sequence[str]) -> tuple[QueueFacts, ...]:
+    if not names:
+        return ()
+    with ThreadPoolExecutor(max_workers=TOGETHER) as threads:
+        return tuple(threads.map(look_at_queue, names))
 
 
 def _examine_database(alias: str) -> DatabaseFacts | None:
@@ -113,17 +137,17 @@ def _backlog(queue: str, count: int, oldest: datetime, now: datetime) -> Backlog
 def _problems_of_queues(queues: Iterable[QueueFacts]) -> Iterator[str]:
     for facts in queues:
         if facts.error:
-            yield NO_REDIS.format(facts.name, str(facts.error).rstrip("."))
+            yield NO_REDIS % {"queue": facts.name, "error": str(facts.error).rstrip(".")}
         elif not facts.workers:
-            yield NO_WORKER.format(facts.name)
+            yield NO_WORKER % {"queue": facts.name}
 
 
 def _problems_of_databases(databases: tuple[DatabaseFacts, ...], *, is_inline: bool) -> Iterator[str]:
     if not databases:
-        yield "No database has the tables of django_workflow. Run `manage.py migrate`."
+        yield str(NO_TABLES)
     for facts in databases:
         if facts.error:
-            yield f"Database {facts.alias!r} does not answer: {facts.error}."
+            yield NO_ANSWER % {"alias": facts.alias, "error": facts.error}
         else:
             yield from _problems_of_database(facts, is_inline=is_inline)
 
@@ -131,14 +155,28 @@ def _problems_of_databases(databases: tuple[DatabaseFacts, ...], *, is_inline: b
 def _problems_of_database(facts: DatabaseFacts, *, is_inline: bool) -> Iterator[str]:
     # Inline a clock is needed only while something waits.
     if not facts.clocks and (facts.queues or not is_inline):
-        yield NO_CLOCK.format(facts.alias)
+        yield NO_CLOCK % {"alias": facts.alias}
     for each in facts.ready:
-        if each.oldest > LATE and (is_inline or not each.queue):
-            yield LATE_INLINE.format(facts.alias, each.count, each.oldest)
-        elif each.oldest > LATE:
-            yield LATE_STEPS.format(facts.alias, each.queue, each.count, each.oldest)
+        if each.oldest > LATE:
+            text = LATE_INLINE if is_inline or not each.queue else LATE_STEPS
+            yield text % _values(facts, each)
     if facts.expired is not None and facts.expired.oldest > LATE:
-        yield EXPIRED.format(facts.alias, facts.expired.count, facts.expired.oldest)
+        yield EXPIRED % _values(facts, facts.expired)
     if facts.halted:
-        runs = "1 run is" if len(facts.halted) == 1 else f"{len(facts.halted):,} runs are"
-        yield HALTED.format(facts.alias, runs, facts.halted[0])
+        yield _halted(facts)
+
+
+def _values(facts: DatabaseFacts, late: Backlog) -> dict[str, object]:
+    return {"alias": facts.alias, "queue": late.queue, "count": f"{late.count:,}", "oldest": late.oldest}
+
+
+def _halted(facts: DatabaseFacts) -> str:
+    count = len(facts.halted)
+    text = ngettext(
+        "Database %(alias)r: %(count)s run is moved by nothing, such as %(run)s. Clocks repair that every 5 "
+        "minutes; see their log.",
+        "Database %(alias)r: %(count)s runs are moved by nothing, such as %(run)s. Clocks repair that every "
+        "5 minutes; see their log.",
+        count,
+    )
+    return text % {"alias": facts.alias, "count": f"{count:,}", "run": facts.halted[0]}

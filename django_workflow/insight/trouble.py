@@ -1,32 +1,43 @@
-"""Whether something is wrong that everybody who looks at a page should know of."""
+"""Whether something is wrong that everybody who looks at a page should know of: told from rows."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db.models import Min
+from django.db.models import Min, Q
 from django.utils.formats import localize
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from ..dispatch import is_redis_silent
-from ..models import StepRun
-from ..status import StepStatus
+from ..models import Clock, StepRun, StepRunQuerySet
+from ..status import RunStatus, StepStatus
 
 # What is late by less is on its way.
 LATE = timedelta(seconds=60)
+# Of those that are late: the oldest of so many is old enough, and every page asks.
+LOOKED_AT = 1000
 
 
 def find_trouble(now: datetime) -> str:
-    """Return a sentence, or an empty text where all is well. One query; Redis is not asked."""
+    """Return what is wrong in a sentence or two, or an empty text where all is well; Redis is not asked.
+
+    One query, and one more where something is late.
+    """
     if is_redis_silent():
         return _(
             "Redis does not answer: workers are not told of what is ready. Nothing is lost; it goes on later."
         )
-    late = StepRun.objects.due(now - LATE).exclude(status=StepStatus.RUNNING)
-    since = late.aggregate(since=Min("due_at"))["since"]
+    since = _late(now)[:LOOKED_AT].aggregate(since=Min("due_at"))["since"]
     if since is None:
         return ""
-    return _("Steps have been ready since %(since)s, and nobody has come for them.") % {
-        "since": localize(localtime(since))
-    }
+    moment = localize(localtime(since).replace(microsecond=0, tzinfo=None))
+    text = _("Steps have been due since %s, and nobody has come for them.") % moment
+    is_ticking = Clock.objects.alive(now).exists()
+    return text if is_ticking else f"{text} {_('No clock ticks: start manage.py workflow_clock.')}"
+
+
+def _late(now: datetime) -> StepRunQuerySet:
+    """The step runs that should have been looked at; a paused run starts none, but its leases expire."""
+    is_held = ~Q(status=StepStatus.RUNNING) & Q(run__status=RunStatus.PAUSED)
+    return StepRun.objects.due(now - LATE).exclude(is_held)

@@ -127,16 +127,23 @@
     }
 
     /* A step run is opened in place; without a script its link does so with the whole page. */
-    toggle(event) {
-      const link = event.target.closest("a[data-open]");
+    async toggle(event) {
+      const link = event.target.closest('a[href^="?open="]');
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) {
         return;
       }
       event.preventDefault();
-      const address = new URL(link.href);
+      const address = new URL(link.getAttribute("href"), window.location.href);
+      const isRow = link.classList.contains("workflow-open");
       window.history.replaceState(null, "", address.pathname + address.search);
       this.etag = "";
-      this.look();
+      await this.look();
+      // From a picture it is some way to the row.
+      const row = !isRow && address.hash && document.getElementById(address.hash.slice(1));
+      if (row) {
+        row.scrollIntoView({ block: "center" });
+        row.querySelector(".workflow-open").focus({ preventScroll: true });
+      }
     }
   }
 

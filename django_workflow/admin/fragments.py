@@ -1,0 +1,41 @@
+"""Parts of pages that the script asks for again and again: cheap while nothing has changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpResponseNotModified
+from django.utils.http import quote_etag
+from django.utils.translation import get_language
+
+FINAL_HEADER = "X-Workflow-Final"
+
+
+def make_etag(request: HttpRequest, *facts: object) -> str:
+    """Return what changes whenever the part would say something else: by ``facts``, person and language."""
+    asked = (*facts, request.session.get(SESSION_KEY), get_language())
+    return quote_etag(hashlib.sha256(repr(asked).encode()).hexdigest()[:32])
+
+
+def answer_fragment(
+    request: HttpRequest, etag: str, *, is_final: bool, render: Callable[[], str | None]
+) -> HttpResponse:
+    """Return the part, or 304 where the asker has it as it is.
+
+    Who asks again from the same session was allowed to see what they have; ``render`` returns the part where
+    they may see it now, else None, and is called only for what has changed.
+    """
+    if SESSION_KEY in request.session and request.headers.get("If-None-Match") == etag:
+        response: HttpResponse = HttpResponseNotModified()
+    else:
+        html = render()
+        if html is None:
+            return HttpResponseForbidden()
+        response = HttpResponse(html)
+    response.headers["ETag"] = etag
+    response.headers["Cache-Control"] = "private, no-cache"
+    if is_final:
+        response.headers[FINAL_HEADER] = "1"
+    return response

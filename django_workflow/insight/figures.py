@@ -1,0 +1,95 @@
+"""How the latest runs of workflows went: their statuses, the rate of success, how long they take."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, Q, Subquery
+
+from ..models import Run, Workflow
+from ..status import RunStatus
+
+# So many of the latest runs are judged,
+JUDGED = 100
+# and so many are shown one by one.
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One run: its status, when it was triggered, and how long it took in seconds, if it is done."""
+
+    status: str
+    created_at: datetime
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the latest runs of one workflow say.
+
+    ``last``: the latest, oldest first. ``success``: the share of done runs among those that ended by
+    themselves, 0 to 1. ``median`` and ``p95``: seconds that done runs took. None without any.
+    """
+
+    last: Sequence[Outcome] = ()
+    success: float | None = None
+    median: float | None = None
+    p95: float | None = None
+
+
+def judge(outcomes: Sequence[Outcome]) -> Figures:
+    """Return the figures of runs that are given newest first. Pure."""
+    judged = outcomes[:JUDGED]
+    done = [each for each in judged if each.status == RunStatus.DONE]
+    failed = sum(each.status == RunStatus.FAILED for each in judged)
+    took = sorted(each.seconds for each in done if each.seconds is not None)
+    return Figures(
+        last=tuple(reversed(outcomes[:SHOWN])),
+        success=len(done) / (len(done) + failed) if done or failed else None,
+        median=statistics.median(took) if took else None,
+        p95=took[math.ceil(0.95 * len(took)) - 1] if took else None,
+    )
+
+
+def oldest_judged(using: str | None = None) -> Subquery:
+    """Return the id of the oldest run that is judged, for each workflow of a query; null where all are."""
+    runs = Run.objects.using(using).filter(workflow=OuterRef("pk")).order_by("-id")
+    return Subquery(runs.values("pk")[JUDGED - 1 : JUDGED])
+
+
+def read_figures(workflows: Collection[Workflow]) -> dict[int, Figures]:
+    """Return the figures of each workflow, which is annotated with ``oldest_judged``. One query.
+
+    Each is a range of an index (workflow, id): what it costs does not grow with the runs there are.
+    """
+    if not workflows:
+        return {}
+    wanted = Q()
+    for workflow in workflows:
+        oldest: Any = getattr(workflow, "oldest_judged", None)
+        wanted |= Q(workflow=workflow.pk) if oldest is None else Q(workflow=workflow.pk, pk__gte=oldest)
+    using = next(iter(workflows))._state.db
+    columns = ("workflow_id", "status", "created_at", "started_at", "finished_at")
+    rows = Run.objects.using(using).filter(wanted).order_by("-pk").values_list(*columns)
+    found: dict[int, list[Outcome]] = defaultdict(list)
+    for key, *values in rows:
+        found[key].append(_outcome(*values))
+    return {workflow.pk: judge(found[workflow.pk]) for workflow in workflows}
+
+
+def count_statuses(outcomes: Iterable[Outcome]) -> list[tuple[str, int]]:
+    """Return how many there are of each status, in the order of the statuses."""
+    statuses = [each.status for each in outcomes]
+    return [(status, statuses.count(status)) for status in RunStatus.values if status in statuses]
+
+
+def _outcome(status: str, created: datetime, started: datetime | None, finished: datetime | None) -> Outcome:
+    took = None if started is None or finished is None else (finished - started).total_seconds()
+    return Outcome(status=status, created_at=created, seconds=took)
