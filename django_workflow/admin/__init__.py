@@ -28,6 +28,7 @@ from .health import HealthAdmin, HealthAdminMixin
 from .runs import RunAdmin, RunAdminMixin
 from .step_runs import StepRunAdmin, StepRunAdminMixin
 from .step_types import StepTypeAdmin, StepTypeAdminMixin
+from .subjects import WorkflowSubjectMixin
 from .versions import VersionAdmin, VersionAdminMixin
 from .workflows import WorkflowAdmin, WorkflowAdminMixin
 
@@ -50,6 +51,7 @@ __all__ = [
     "VersionAdminMixin",
     "WorkflowAdmin",
     "WorkflowAdminMixin",
+    "WorkflowSubjectMixin",
 ]
 
 admin.site.register(Workflow, WorkflowAdmin)

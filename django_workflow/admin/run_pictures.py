@@ -16,7 +16,7 @@ from ..models import StepRun
 from ..registry import get_handler
 from ..status import LIVE_STEP, StepStatus
 from .pictures.bars import Bar
-from .pictures.graph import Box, draw_graph
+from .pictures.graph import MOST_STEPS, Box, draw_graph
 from .pictures.timeline import draw_timeline
 
 # The address that opens a step run.
@@ -26,7 +26,7 @@ SLEEP = "flow.sleep"
 
 def draw_run_graph(facts: RunFacts, url: Url) -> str:
     """Return the steps of the run's version as a graph; an empty text where there is none to draw."""
-    if facts.program is None:
+    if facts.program is None or len(facts.program.graph.steps) > MOST_STEPS:
         return ""
     outline, graph = Outline(facts.program.spec, get_handler), facts.program.graph
     jumps = {name: outline.targets(name) for name in graph.steps}

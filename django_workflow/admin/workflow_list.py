@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -79,7 +78,7 @@ class WorkflowColumns(Mixed):
     def success(self, workflow: Workflow) -> str:
         """Return the share of the runs that ended well."""
         share = _figures(workflow).success
-        return NOTHING if share is None else f"{number_format(share * 100, decimal_pos=0)} %"
+        return NOTHING if share is None else f"{round(share * 100)} %"
 
     @admin.display(description=_("median"))
     def median(self, workflow: Workflow) -> str:

@@ -2,11 +2,13 @@
 
 from django.contrib import admin
 
+from django_workflow.admin import WorkflowSubjectMixin
+
 from .models import Contact, Order, Product
 
 
 @admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ProductAdmin(WorkflowSubjectMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     """What is on the shelf."""
 
     list_display = ["name", "price", "stock"]
@@ -14,7 +16,7 @@ class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class OrderAdmin(WorkflowSubjectMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     """What was ordered."""
 
     list_display = ["__str__", "customer", "product", "quantity", "total", "status"]
@@ -24,7 +26,7 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Contact)
-class ContactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ContactAdmin(WorkflowSubjectMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     """Who is on the mailing list."""
 
     list_display = ["email", "name", "synced_at"]
