@@ -20,6 +20,7 @@ from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
 from ..insight.as_code import as_command, as_python
 from ..models import Run, Source, Workflow
 from ..params import declared_params
+from ..status import RunStatus
 from .allowed import is_allowed
 from .json_fields import ReadableJSONField
 from .links import row_url
@@ -166,7 +167,7 @@ def _start(workflow: Workflow, form: TriggerForm, request: HttpRequest) -> Run |
 def _go_to(page: admin.ModelAdmin[Any], request: HttpRequest, run: Run) -> HttpResponse:
     if not run.was_created:
         page.message_user(request, _("There is a run with this key already: this one."), messages.WARNING)
-    elif run.version_id is None:
+    elif run.status == RunStatus.CANCELLED:
         text = _("The workflow is switched off: the run is cancelled from birth.")
         page.message_user(request, text, messages.WARNING)
     else:

@@ -19,7 +19,7 @@ from django_workflow.exceptions import NotAllowed
 from django_workflow.models import Answer, Approval, Run, StepRun
 from tests.testapp.models import Order, Tag
 
-from .conftest import Login
+from .conftest import Login, MakeRun
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ urlpatterns = [path("admin/", admin.site.urls), path("second/", second_site.urls
 
 
 @pytest.fixture
-def ask() -> Ask:
+def ask(django_capture_on_commit_callbacks: Any) -> Ask:
     """Return what starts a run that asks the user "staff", with these params."""
 
     def start(
@@ -41,7 +41,8 @@ def ask() -> Ask:
         who = {} if params.keys() & {"permission", "group", "users"} else {"users": "staff"}
         asking = {"name": "ok", "type": "flow.approval", "with": {**who, **params}, **(step or {})}
         define("ask", description="What the boss decides", steps=[asking])
-        return trigger("ask", input)
+        with django_capture_on_commit_callbacks(execute=True):
+            return trigger("ask", input)
 
     return start
 
@@ -137,8 +138,8 @@ def test_what_is_wrong_is_shown_beside_it_and_nothing_typed_is_lost(
     page = staff.post(url_of(run), {**given, "note_text": "typed with care"})
     assert page.status_code == 200
     assert "typed with care" in page.text
+    assert "errorlist" in page.text
     assert not Answer.objects.exists()
-    assert ("errorlist" in page.text) == ("data.limit" in given)
 
 
 def test_the_form_is_filled_in(staff: Client, ask: Ask) -> None:
@@ -204,9 +205,8 @@ def test_what_is_not_asked_any_more_is_said(staff: Client, ask: Ask) -> None:
     assert "this is not asked any more" in staff.get(url, follow=True).text
 
 
-def test_what_was_never_asked_is_not_found(staff: Client) -> None:
-    define("nap", steps=[{"name": "nap", "type": "flow.sleep", "with": {"for": "1h"}}])
-    row = StepRun.objects.get(run=trigger("nap"))
+def test_what_was_never_asked_is_not_found(staff: Client, make_run: MakeRun) -> None:
+    row = StepRun.objects.get(run=make_run({"name": "nap", "type": "flow.sleep", "with": {"for": "1h"}}))
     assert staff.get(f"{PAGE}{row.pk}/").status_code == 404
     assert staff.get(f"{PAGE}{row.run_id}/").status_code == 404
 
@@ -237,9 +237,7 @@ def test_nothing_of_the_payload_is_shown(staff: Client, ask: Ask) -> None:
     assert "4111" not in staff.get(PAGE).text
 
 
-def test_a_form_that_lists_rows_has_a_page_of_its_own(
-    login: Login, ask: Ask, django_assert_num_queries: Any
-) -> None:
+def test_a_form_that_lists_rows_has_a_page_of_its_own(login: Login, ask: Ask) -> None:
     Tag.objects.create(name="red tag")
     client = login("testapp.view_tag")
     run = ask(form={"tag": "testapp.Tag"})
@@ -300,6 +298,6 @@ def test_a_second_site_answers_for_itself(staff: Client, ask: Ask) -> None:
     run = ask()
     text = staff.get("/second/django_workflow/approval/").text
     assert f'action="{url_of(run, "/second")}"' in text
-    assert "/admin/" not in text
+    assert 'href="/admin/' not in text
     response = staff.post(url_of(run, "/second"), {"verdict": "approve"})
     assert response.headers["Location"] == "/second/django_workflow/approval/"

@@ -134,7 +134,6 @@ def test_only_who_may_view_runs_sees_it(login: Login) -> None:
 
 def test_nothing_is_changed_there(admin_client: Client, make_run: MakeRun) -> None:
     make_run(SLEEP)
-    assert "<button" not in admin_client.get(PAGE).context["problems"]
     before = list(StepRun.objects.values())
     admin_client.post(PAGE)
     assert list(StepRun.objects.values()) == before
@@ -146,7 +145,8 @@ def test_a_second_site_shows_it_without_links_it_has_not(admin_client: Client, m
     start_bulk("cancel", RunFilters(), using="default")
     page = admin_client.get("/second/django_workflow/health/")
     assert page.status_code == 200
-    assert "/admin/" not in page.text
+    assert 'href="/admin/' not in page.text
+    assert "Cancel: 0 of 1" in page.text
 
 
 def test_a_banner_says_that_nobody_comes_and_why(admin_client: Client, make_run: MakeRun) -> None:

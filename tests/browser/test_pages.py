@@ -21,7 +21,7 @@ from tests.testapp.models import Customer, Order
 
 from .conftest import PHONE, MakeUser, OpenWindow
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 SITE = "/admin/django_workflow"
 ORDER = [

@@ -86,8 +86,8 @@ class Visitor:
         """
         self.page.wait_for_load_state("networkidle")
         self.take_picture(name)
-        assert self.problems == []
-        assert self._broken_rules() == []
+        found = [*self.problems, *self._broken_rules()]
+        assert not found, "\n".join([f"{name}:", *found])
         wide = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name} is {wide} px wider than the window"
 

@@ -1,0 +1,87 @@
+"""The catalogue of step types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from django_workflow import define, step
+from django_workflow.insight.catalogue import describe_crash, example_of, where_used
+from django_workflow.registry import all_handlers, get_handler
+
+from .conftest import Login
+from .step_types import change_url
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/admin/django_workflow/steptype/"
+
+
+def test_every_step_type_is_shown_with_its_params(admin_client: Client) -> None:
+    text = admin_client.get(PAGE).text
+    for handler in all_handlers():
+        assert f'id="type-{handler.type}"' in text
+    assert "On at most" not in text
+    assert "Who has it may answer, such as shop.approve_order." in text
+    assert "It runs again, which does no harm." in text
+
+
+def test_a_type_leads_to_the_workflows_that_use_it(admin_client: Client) -> None:
+    undo = {"type": "admintest.note", "with": {}}
+    workflow = define("shop", steps=[{"type": "admintest.echo", "undo": undo}])
+    used = where_used()
+    assert used["admintest.echo"] == used["admintest.note"] == [(workflow.pk, "shop")]
+    assert change_url(workflow) in admin_client.get(PAGE, {"q": "admintest.note"}).text
+
+
+def test_types_are_searched(admin_client: Client) -> None:
+    page = admin_client.get(PAGE, {"q": "APPROVAL"})
+    assert [entry.handler.type for entry in page.context["entries"]] == ["flow.approval"]
+    assert "No step type fits." in admin_client.get(PAGE, {"q": "<nothing>"}).text
+
+
+def test_a_type_whose_params_cannot_be_read_says_why(
+    admin_client: Client, register: Callable[..., Any]
+) -> None:
+    @register("admintest.odd")
+    def odd(value: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert "Nowhere" in admin_client.get(PAGE, {"q": "admintest.odd"}).text
+
+
+@pytest.mark.parametrize("permission", ["view_workflow", "view_run"])
+def test_who_may_see_workflows_or_runs_sees_it(login: Login, permission: str) -> None:
+    assert login(permission).get(PAGE).status_code == 200
+
+
+def test_others_do_not(login: Login) -> None:
+    assert login().get(PAGE).status_code == 403
+
+
+@pytest.mark.parametrize("handler", list(all_handlers()), ids=lambda handler: handler.type)
+def test_an_example_is_a_step_of_that_type(handler: Any) -> None:
+    from django_workflow.definition.text import read_text
+
+    [example] = read_text(example_of(handler), format="yaml")
+    assert example["type"] == handler.type
+    for param in handler.params:
+        assert not param.required or param.name in example["with"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"atomic": True}, "exactly once"),
+        ({"idempotent": True}, "no harm"),
+        ({"rerun_after_crash": False}, "outcome unknown"),
+        ({}, "at least once"),
+    ],
+)
+def test_what_a_crash_does_is_said(register: Callable[..., Any], flags: dict[str, Any], says: str) -> None:
+    step("admintest.crash", **flags)(lambda: None)
+    handler = get_handler("admintest.crash")
+    assert handler is not None
+    assert says in describe_crash(handler)

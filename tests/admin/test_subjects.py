@@ -1,0 +1,160 @@
+"""Runs on the pages of a project's own models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import path
+
+from django_workflow import define, trigger
+from django_workflow.admin import RunAdmin, WorkflowSubjectMixin
+from django_workflow.admin.subjects import taking_workflows
+from django_workflow.models import Run, Source, Workflow
+from tests.testapp.models import Customer, Order
+
+from .conftest import Login
+from .step_types import change_url
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+ECHO = {"name": "echo", "type": "admintest.echo"}
+
+
+class OrderAdmin(WorkflowSubjectMixin, admin.ModelAdmin):
+    list_display = ("number",)
+    fields = ("number", "total")
+
+
+site = AdminSite("shop")
+site.register(Order, OrderAdmin)
+site.register(Run, RunAdmin)
+urlpatterns = [path("admin/", admin.site.urls), path("shop/", site.urls)]
+LIST = "/shop/testapp/order/"
+
+
+@pytest.fixture
+def orders() -> list[Order]:
+    return [Order.objects.create(number=f"A {number}") for number in range(3)]
+
+
+def page_of(order: Order) -> str:
+    return f"{LIST}{order.pk}/change/"
+
+
+def test_the_page_of_a_row_shows_its_runs(login: Login, orders: list[Order]) -> None:
+    client = login("view_run", "testapp.change_order", "testapp.view_order")
+    define("send", steps=[ECHO])
+    run = trigger("send", subject=orders[0])
+    other = trigger("send", subject=orders[1])
+    text = client.get(page_of(orders[0])).text
+    assert change_url(run, site="/shop") in text
+    assert change_url(other, site="/shop") not in text
+    assert "There are no runs about it." in client.get(page_of(orders[2])).text
+    saved = client.post(page_of(orders[0]), {"number": "B 1", "total": "5"})
+    assert saved.status_code == 302
+    assert Order.objects.get(pk=orders[0].pk).number == "B 1"
+
+
+def test_many_runs_cost_no_more_and_lead_to_the_list(login: Login, orders: list[Order]) -> None:
+    client = login("view_run", "testapp.view_order")
+    define("send", steps=[ECHO])
+    for _ in range(12):
+        trigger("send", subject=orders[0])
+    with CaptureQueriesContext(connection) as queries:
+        text = client.get(page_of(orders[0])).text
+    assert sum("django_workflow_run" in each["sql"] for each in queries) == 1
+    assert f"/shop/django_workflow/run/?about=testapp.order%3A{orders[0].pk}" in text
+
+
+def test_who_may_not_see_runs_sees_none(login: Login, orders: list[Order]) -> None:
+    client = login("testapp.view_order")
+    define("send", steps=[ECHO])
+    trigger("send", subject=orders[0])
+    assert "Workflow runs" not in client.get(page_of(orders[0])).text
+
+
+def test_the_add_form_is_as_it_was(login: Login) -> None:
+    client = login("view_run", "testapp.add_order")
+    assert "Workflow runs" not in client.get(f"{LIST}add/").text
+
+
+def test_workflows_that_take_such_a_row_are_known() -> None:
+    define("one", steps=[ECHO], input={"order": "testapp.Order", "other": {"type": "testapp.order"}})
+    define("two", steps=[ECHO], input={"customer": "testapp.Customer"})
+    define("free", steps=[ECHO])
+    define("off", steps=[ECHO], input={"order": "testapp.Order"})
+    Workflow.objects.filter(name="off").update(enabled=False)
+    assert taking_workflows(Order) == [("one", "order"), ("one", "other")]
+    assert taking_workflows(Customer) == [("two", "customer")]
+
+
+def actions_of(client: Client) -> str:
+    return client.get(LIST).text
+
+
+def test_the_action_is_there_where_a_workflow_takes_such_rows(login: Login, orders: list[Order]) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    assert "Run a workflow…" not in actions_of(client)
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    assert "Run a workflow…" in actions_of(client)
+
+
+def test_a_run_is_started_about_each_chosen_row(
+    login: Login, orders: list[Order], django_capture_on_commit_callbacks: Any
+) -> None:
+    client = login("trigger_workflow", "testapp.view_order", "view_run")
+    define("send", steps=[ECHO], input={"order": "testapp.Order", "kind": "str"})
+    define("bill", steps=[ECHO], input={"order": "testapp.Order"})
+    chosen = {"action": "run_workflow", "_selected_action": [order.pk for order in orders[:2]]}
+    page = client.post(LIST, chosen)
+    assert "send (order)" in page.text
+    assert "bill (order)" in page.text
+    chosen["workflow_and_field"] = "send:order"
+    page = client.post(LIST, chosen)
+    assert "2 runs are started, one about each of:" in page.text
+    assert "data.kind" in page.text
+    page = client.post(LIST, {**chosen, "confirmed": "1", "data.kind": ""})
+    assert page.context["form"].errors
+    assert not Run.objects.exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        page = client.post(LIST, {**chosen, "confirmed": "1", "data.kind": "parcel"}, follow=True)
+    assert {run.subject for run in Run.objects.all()} == set(orders[:2])
+    assert set(Run.objects.values_list("source", "status")) == {(Source.ADMIN, "done")}
+    assert "Started:" in page.text
+
+
+def test_a_crafted_action_without_the_permission_starts_nothing(login: Login, orders: list[Order]) -> None:
+    client = login("testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    data = {"action": "run_workflow", "_selected_action": [orders[0].pk], "confirmed": "1"}
+    client.post(LIST, {**data, "workflow_and_field": "send:order"})
+    assert not Run.objects.exists()
+
+
+def test_too_many_rows_at_once_are_refused(
+    login: Login, orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_workflow.admin.subjects.MOST", 2)
+    client = login("trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    data = {"action": "run_workflow", "_selected_action": [order.pk for order in orders], "confirmed": "1"}
+    page = client.post(LIST, {**data, "workflow_and_field": "send:order"}, follow=True)
+    assert "At most 2 rows at once" in page.text
+    assert not Run.objects.exists()
+
+
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None})
+def test_a_workflow_that_does_not_take_the_row_cannot_be_named(login: Login, orders: list[Order]) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    define("other", steps=[ECHO])
+    data = {"action": "run_workflow", "_selected_action": [orders[0].pk], "confirmed": "1"}
+    page = client.post(LIST, {**data, "workflow_and_field": "other:order"})
+    assert "send (order)" in page.text
+    assert not Run.objects.exists()
