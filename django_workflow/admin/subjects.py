@@ -142,13 +142,13 @@ def _ask(
         "choices": [(f"{name}:{field}", name, field) for name, field in choices],
         "choice": CHOICE,
         "form": form,
-        "text": ngettext("One run is started, about:", "%d runs are started, one about each of:", count),
+        "text": ngettext("%d run is started, about:", "%d runs are started, one about each of:", count)
+        % count,
         "back": request.get_full_path(),
         "confirmed": CONFIRMED,
         "media": page.media + (form.media if form else forms.Media()),
         "needs_forms": True,
     }
-    context["text"] = str(context["text"]).replace("%d", str(count))
     title = _("Run a workflow")
     return render_page(request, page, "run_a_workflow.html", title=title, **context)
 
