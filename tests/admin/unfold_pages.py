@@ -61,7 +61,7 @@ def _pages() -> list[tuple[str, str]]:
         (f"{site}/workflowversion/{workflow.published_id}/change/", "admintest.fail"),
         (f"{site}/failure/", "ValueError"),
         (f"{site}/approval/", "content"),
-        (f"{site}/health/", "clock"),
+        (f"{site}/health/", "Clocks"),
         (f"{site}/steptype/", "flow.approval"),
         (f"{site}/bulkaction/", "content"),
     ]
