@@ -34,10 +34,9 @@ from .bulk_page import (
 )
 from .fragments import answer_fragment, make_etag
 from .links import row_url
-from .pages import LooksMixin
+from .pages import RowsMixin
 from .read_only import LightChangeList, NeverDeletedMixin
 from .showing import show_moment
-from .trouble import warn_of_trouble
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[BulkAction]
@@ -51,7 +50,7 @@ COLUMNS = ("done", "refused", "last", "finished_at", "is_ticking")
 MOST_CHARACTERS = 150
 
 
-class BulkActionAdminMixin(LooksMixin, NeverDeletedMixin, Mixed):
+class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
     """What the pages of bulk actions do, for any ``ModelAdmin`` of any site.
 
     Who may view runs may view what is done to many of them.
@@ -115,17 +114,10 @@ class BulkActionAdminMixin(LooksMixin, NeverDeletedMixin, Mixed):
         ]
         return [*own, *super().get_urls()]
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Return the list."""
-        if request.method == "GET":
-            warn_of_trouble(request, self.admin_site)
-        return super().changelist_view(request, extra_context)
-
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Return the page of a bulk action."""
-        warn_of_trouble(request, self.admin_site)
         bulk = context["original"]
         poll = get_settings().POLL
         context["page"] = BulkPage(request, self, bulk)

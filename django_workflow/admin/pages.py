@@ -33,6 +33,24 @@ class LooksMixin:
         js = SCRIPTS
 
 
+class RowsMixin(LooksMixin, Mixed):
+    """A list, and a page for each row, with the banner while something is wrong."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Return the list."""
+        if request.method == "GET":
+            warn_of_trouble(request, self.admin_site)
+        return super().changelist_view(request, extra_context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Return the page of a row."""
+        if request.method == "GET":
+            warn_of_trouble(request, self.admin_site)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
 class PageAdminMixin(LooksMixin, NeverDeletedMixin, Mixed):
     """One page in place of a list; ``permission`` is what it takes to see it, nothing: to be of the staff."""
 

@@ -16,15 +16,16 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import get_settings
 from ..models import Run, RunAction, StepRun
+from ..status import FINAL_RUN
 from .allowed import is_allowed
 from .bulk import ask_for_bulk, show_verbs
-from .pages import LooksMixin
+from .fragments import answer_fragment
+from .pages import RowsMixin
 from .read_only import ReadOnlyMixin
 from .run_columns import RunColumns
 from .run_list import FILTERS, CappedPaginator, RunChangeList
-from .run_live import answer_live, etag_of, marks
+from .run_live import COLUMNS, etag_of, marks
 from .run_page import RunPage
-from .trouble import warn_of_trouble
 from .verb_pages import apply_to_list, show_verb
 from .verbs import BY_NAME, CONTROL, OVERRIDE, VERBS, RunVerb
 
@@ -58,7 +59,7 @@ def _selected(verb: RunVerb) -> Callable[..., Any]:
     return act
 
 
-class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
+class RunAdminMixin(RowsMixin, RunColumns, ReadOnlyMixin, Mixed):
     """What the pages of runs do, for any ``ModelAdmin`` of any site."""
 
     list_display = (
@@ -111,7 +112,8 @@ class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
         except ValueError:
             return None
         rows = self.get_queryset(request).select_related(*_RELATED).defer(*_BESIDE, *_FAR, *_PARENT)
-        return rows.annotate(**marks()).filter(pk=pk).first()
+        run: Run | None = rows.annotate(**marks()).filter(pk=pk).first()
+        return run
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return no fields: the page has parts of its own."""
@@ -147,26 +149,24 @@ class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
 
     def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Return the part of a run's page that changes; 304 where it has not, 403 without permission."""
-
-        def find() -> Run | None:
-            if not self.admin_site.has_permission(request):
-                return None
-            run = self.get_object(request, unquote(object_id))
-            return run if run is not None and self.has_view_permission(request, run) else None
-
-        def render(run: Run) -> str:
-            return render_to_string(PARTS, self._parts(request, run), request)
-
         try:
             run_id = UUID(unquote(object_id))
         except ValueError:
             return HttpResponse(status=404)
-        return answer_live(request, run_id, render=render, find=find)
+        found = Run.objects.filter(pk=run_id).annotate(**marks()).values(*COLUMNS).first() or {}
+
+        def render() -> str | None:
+            may = self.admin_site.has_permission(request)
+            run = self.get_object(request, str(run_id)) if may else None
+            if run is None or not self.has_view_permission(request, run):
+                return None
+            return render_to_string(PARTS, self._parts(request, run), request)
+
+        is_final = found.get("status") in FINAL_RUN
+        return answer_fragment(request, etag_of(request, found), is_final=is_final, render=render)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Return the list."""
-        if request.method == "GET":
-            warn_of_trouble(request, self.admin_site)
         bulk = f"{self.bulk_url()}?{request.GET.urlencode()}" if self._may_change(request) else ""
         return super().changelist_view(request, {"bulk_url": bulk, **(extra_context or {})})
 
@@ -175,8 +175,6 @@ class RunAdminMixin(LooksMixin, RunColumns, ReadOnlyMixin, Mixed):
     ) -> HttpResponse:
         """Return the page of a run."""
         run = context["original"]
-        if request.method == "GET":
-            warn_of_trouble(request, self.admin_site)
         # As the run was read, so that a change after that is seen by the next look.
         context["etag"] = etag_of(request, vars(run))
         context["live_url"] = self._url("live", run.pk)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Run, RunAction, StepRun
 from .allowed import is_allowed
+from .pages import RowsMixin
 from .read_only import LightChangeList, NeverDeletedMixin
 from .showing import NOTHING, shorten_id, show_duration, show_json, show_line, show_text
 
@@ -189,7 +190,7 @@ class ActionInline(NeverDeletedMixin, ActionTabularInline):
         return True
 
 
-class StepRunAdminMixin(StepRunTexts, NeverDeletedMixin, Mixed):
+class StepRunAdminMixin(RowsMixin, StepRunTexts, NeverDeletedMixin, Mixed):
     """What the pages of step runs do; who may see runs sees their steps."""
 
     list_display = (

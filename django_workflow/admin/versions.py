@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import WorkflowVersion
 from .allowed import is_allowed
+from .pages import RowsMixin
 from .read_only import LightChangeList, NeverDeletedMixin
 from .showing import NOTHING, show_text, write_json
 
@@ -21,7 +22,7 @@ else:
     ModelAdmin, Mixed = admin.ModelAdmin, object
 
 
-class VersionAdminMixin(NeverDeletedMixin, Mixed):
+class VersionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
     """What the pages of versions do; who may see the workflow sees its versions."""
 
     list_display = ("number", "workflow", "created_at", "published_by")

@@ -21,10 +21,9 @@ from .allowed import is_allowed
 from .confirming import ask
 from .drafts import PUBLISH, WorkflowForm, is_staffs
 from .links import Link, list_url, row_url
-from .pages import LooksMixin
+from .pages import RowsMixin
 from .steps import JSON_BOX, StepInline
 from .triggering import may_trigger, show_trigger
-from .trouble import warn_of_trouble
 from .workflow_list import WorkflowChangeList, WorkflowColumns
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ else:
 FIELDS_BESIDE_STEPS = 20
 
 
-class WorkflowAdminMixin(LooksMixin, WorkflowColumns, Mixed):
+class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     """What the pages of workflows do, for any ``ModelAdmin`` of any site."""
 
     form = WorkflowForm
@@ -71,12 +70,6 @@ class WorkflowAdminMixin(LooksMixin, WorkflowColumns, Mixed):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out, and tells how the latest runs went."""
         return WorkflowChangeList
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Return the list."""
-        if request.method == "GET":
-            warn_of_trouble(request, self.admin_site)
-        return super().changelist_view(request, extra_context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what nobody types; of a workflow that staff do not own, all but the switch."""
@@ -123,8 +116,6 @@ class WorkflowAdminMixin(LooksMixin, WorkflowColumns, Mixed):
         may_write = workflow is None or self.has_change_permission(request, workflow)
         context["handlers"] = all_handlers()
         context["may_publish"] = is_ours and may_write and self.has_publish_permission(request, workflow)
-        if request.method == "GET":
-            warn_of_trouble(request, self.admin_site)
         if request.method == "GET" and is_ours and may_write:
             self._warn_of_size(request, context["inline_admin_formsets"])
         context["links"] = [] if workflow is None else list(self._links(request, workflow))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import django
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
@@ -161,14 +163,16 @@ VARIANTS: Mapping[str, dict[str, Any]] = {
     "dark": {"scheme": "dark"},
     "phone": {"width": PHONE},
 }
+# A policy knows neither colours nor widths, and a newer Django's style sheets are as wide as the oldest's.
+CHOSEN = ["light"] if settings.CSP == "nonce" else list(VARIANTS)[: 3 if django.VERSION < (6, 0) else 2]
 
 
 @pytest.fixture(autouse=True)
-def base_url(settings: Any, live_server: Any) -> None:
-    settings.DJANGO_WORKFLOW = {"QUEUE": None, "BASE_URL": live_server.url}
+def base_url(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DJANGO_WORKFLOW", {"QUEUE": None, "BASE_URL": live_server.url})
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", CHOSEN)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_breaks_no_rule(open_window: OpenWindow, make_user: MakeUser, name: str, variant: str) -> None:
     user = make_user()

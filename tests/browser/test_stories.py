@@ -83,7 +83,7 @@ def test_an_approval_is_given_in_the_inbox(open_window: OpenWindow, make_user: M
     window = open_window(make_user("testapp.add_note"))
     window.open("/admin/")
     follow(window, "a Approvals")
-    go_to(window, "input")
+    go_to(window, "input .*up_to")
     window.page.keyboard.type("500")
     follow(window, "button Approve")
     run.refresh_from_db()

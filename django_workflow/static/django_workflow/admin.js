@@ -59,12 +59,14 @@
         this.replace(await answer.text());
         this.etag = answer.headers.get("ETag") || "";
         this.pause = this.fastest;
-        this.isOver = answer.headers.get("X-Workflow-Final") === "1";
       } else if (OVER.includes(answer.status) || answer.type === "opaqueredirect") {
         this.isOver = true;
         this.tellOver();
       } else {
         this.slowDown();
+      }
+      if (answer.headers.get("X-Workflow-Final") === "1") {
+        this.isOver = true;
       }
     }
 
