@@ -25,6 +25,15 @@ def hide(value: Any) -> Any:
     return _hide(value, [name.lower() for name in get_settings().HIDDEN_FIELDS])
 
 
+def hide_literals(spec: Any) -> Any:
+    """Return a copy of a definition with stars for what its steps are given under such a key.
+
+    What is an expression, or a name of the definition language, tells no secret.
+    """
+    names = [name.lower() for name in get_settings().HIDDEN_FIELDS]
+    return {**spec, "steps": [_hide_params(step, names) for step in spec.get("steps", ())]}
+
+
 def write_json(value: Any) -> str:
     """Return ``value`` as indented JSON that people can read."""
     return json.dumps(value, indent=2, ensure_ascii=False)
@@ -74,6 +83,24 @@ def show_duration(start: datetime | None, end: datetime | None) -> str:
         return NOTHING
     seconds = (end - start).total_seconds()
     return f"{seconds:.3f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def _hide_params(step: Any, names: list[str]) -> Any:
+    if not isinstance(step, dict):
+        return step
+    hidden = {
+        key: {name: _hide_literal(name, value, names) for name, value in params.items()}
+        for key, params in step.items()
+        if key == "with" and isinstance(params, dict)
+    }
+    undo = {"undo": _hide_params(step["undo"], names)} if step.get("undo") else {}
+    return {**step, **hidden, **undo}
+
+
+def _hide_literal(key: str, value: Any, names: list[str]) -> Any:
+    if isinstance(value, str):
+        return HIDDEN if _is_hidden(key, names) and "{{" not in value else value
+    return _hide(value, names)
 
 
 def _hide(value: Any, names: list[str]) -> Any:

@@ -13,7 +13,7 @@ from ..models import WorkflowVersion
 from .allowed import is_allowed
 from .pages import RowsMixin
 from .read_only import LightChangeList, NeverDeletedMixin
-from .showing import NOTHING, show_text, write_json
+from .showing import NOTHING, hide_literals, show_text, write_json
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[WorkflowVersion]
@@ -33,8 +33,8 @@ class VersionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
 
     @admin.display(description=_("definition"))
     def shown_spec(self, version: WorkflowVersion) -> str:
-        """Return the definition as indented JSON."""
-        return show_text(write_json(version.spec))
+        """Return the definition as indented JSON, hidden parts starred."""
+        return show_text(write_json(hide_literals(version.spec)))
 
     @admin.display(description=_("warnings"))
     def shown_warnings(self, version: WorkflowVersion) -> str:

@@ -66,6 +66,18 @@ def test_hidden_keys_are_those_of_the_setting(login: Login, make_run: MakeRun) -
     assert "hunter2" in page.text
 
 
+def test_a_version_does_not_show_what_must_stay_hidden(login: Login, make_run: MakeRun) -> None:
+    client = login("view_workflow")
+    given = {"value": {"api_key": "hunter2", "deep": [{"password": "hunter2"}]}}
+    undo = {"type": "admintest.echo", "with": {"value": {"token": "hunter2"}}}
+    keyed = {"type": "flow.set", "with": {"secret": "hunter2", "key": "{{ run.key }}", "plain": "shown"}}
+    run = make_run({"name": "echo", "type": "admintest.echo", "with": given, "undo": undo}, keyed)
+    text = client.get(change_url(run.version)).text
+    assert "hunter2" not in text
+    assert "shown" in text
+    assert "{{ run.key }}" in text
+
+
 def test_text_of_a_run_is_escaped(login: Login, make_run: MakeRun) -> None:
     client = login("view_run", "view_run_payload")
     bad = "<script>alert(1)</script>"
