@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
-from django.db import router
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from ..engine.now import database_now
-from ..insight.failures import MOST_GROUPS, FailureGroup, add_messages, find_failures
+from ..insight.failures import MOST_COUNTED, MOST_GROUPS, FailureGroup, add_messages, find_failures
 from ..models import Failure, Run
 from .allowed import is_allowed
 from .links import list_url
@@ -64,10 +63,11 @@ class FailureAdminMixin(PageAdminMixin):
         """Return the page."""
         window = _chosen(request, "window", COUNTED, LONGEST)
         order = _chosen(request, "order", ORDERS, NEWEST)
-        found = find_failures(database_now(router.db_for_read(Run)), within=WINDOWS[window][1])
+        found = find_failures(timezone.now(), within=WINDOWS[window][1])
+        groups = list(found.groups)
         if order == MOST:
-            found.sort(key=lambda group: group.in_day, reverse=True)
-        shown = found[:MOST_SHOWN]
+            groups.sort(key=lambda group: group.in_day, reverse=True)
+        shown = groups[:MOST_SHOWN]
         if is_allowed(request, SEE_PAYLOAD):
             shown = add_messages(shown)
         may_retry = is_allowed(request, CONTROL)
@@ -77,8 +77,10 @@ class FailureAdminMixin(PageAdminMixin):
             "counted": COUNTED.values(),
             "windows": _choices(COUNTED, window, "window", order=order),
             "orders": _choices(ORDERS, order, "order", window=window),
-            "more": len(found) - len(shown),
-            "is_capped": len(found) == MOST_GROUPS,
+            "more": len(groups) - len(shown),
+            "has_more": len(groups) == MOST_GROUPS,
+            "most": MOST_COUNTED,
+            "counted_since": found.counted_since,
             "may_retry": may_retry,
             "all_url": list_url(self.admin_site, Run, state="unresolved"),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -75,14 +75,6 @@ def show_moment(at: datetime | None) -> SafeString:
     title = f"{local:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {local:%Z}"
     text = localize(local.replace(microsecond=0, tzinfo=None))
     return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), title, text)
-
-
-def show_duration(start: datetime | None, end: datetime | None) -> str:
-    """Return how long it took from ``start`` to ``end``, to the millisecond when that was under a minute."""
-    if start is None or end is None:
-        return NOTHING
-    seconds = (end - start).total_seconds()
-    return f"{seconds:.3f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
 def _hide_params(step: Any, names: list[str]) -> Any:

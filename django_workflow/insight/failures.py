@@ -15,7 +15,9 @@ from ..engine.run_filters import failed_step
 from ..models import Run, RunQuerySet
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
-# Groups that are counted at all.
+# The step a run failed at is looked up run by run: so many of the newest failures are counted,
+MOST_COUNTED = 10_000
+# and so many groups of them told apart.
 MOST_GROUPS = 1000
 # Runs that are read for the latest errors: where more ended in one moment, some groups show none.
 MOST_READ = 1000
@@ -45,10 +47,30 @@ class FailureGroup:
         return self.error_type.rpartition(".")[2]
 
 
-def find_failures(now: datetime, *, within: timedelta = WEEK) -> list[FailureGroup]:
-    """Return the groups with a failure ``within`` so long, a week at most; the newest first. One query."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """What failed in the last week, in groups.
+
+    ``counted_since`` is set where older ones are not counted, because there are so many.
+    """
+
+    groups: Sequence[FailureGroup]
+    counted_since: datetime | None = None
+
+
+def find_failures(now: datetime, *, within: timedelta = WEEK) -> Failures:
+    """Return the groups with a failure ``within`` so long, a week at most; the newest first. Two queries."""
+    failed = Run.objects.unresolved().filter(finished_at__gte=now - WEEK)
+    newest = failed.order_by("-finished_at").values_list("finished_at", flat=True)
+    since = next(iter(newest[MOST_COUNTED : MOST_COUNTED + 1]), None)
+    if since is not None:
+        failed = failed.filter(finished_at__gt=since)
+    return Failures(groups=_count(failed, now, within), counted_since=since)
+
+
+def _count(failed: RunQuerySet, now: datetime, within: timedelta) -> list[FailureGroup]:
     groups = (
-        _with_step(Run.objects.unresolved().filter(finished_at__gte=now - WEEK))
+        _with_step(failed)
         .values("error_type", "workflow__name", "stop")
         .annotate(
             in_hour=Count("pk", filter=Q(finished_at__gte=now - HOUR)),

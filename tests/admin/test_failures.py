@@ -199,6 +199,18 @@ def test_many_groups_cost_the_same_and_are_cut(
     assert "And 3 more kinds of failures." in page.text
 
 
+def test_of_too_many_the_newest_are_counted(
+    admin_client: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_workflow.insight.failures.MOST_COUNTED", 2)
+    for hours in (5, 4, 3):
+        age(make_run(FAIL), hours=hours)
+    page = admin_client.get(PAGE)
+    assert [row.group.in_week for row in page.context["rows"]] == [2]
+    assert "of these runs are counted" in page.text
+    assert "of these runs are counted" not in admin_client.get(PAGE, {"window": "1h"}).text
+
+
 @override_settings(ROOT_URLCONF=__name__)
 def test_a_second_site_links_to_itself(admin_client: Client, make_run: MakeRun) -> None:
     make_run(FAIL)

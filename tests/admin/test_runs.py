@@ -44,6 +44,14 @@ def test_who_may_not_see_the_payload_gets_none_of_it_and_is_told_why(login: Logi
         assert "django_workflow.view_run_payload" in page.text
 
 
+def test_what_may_quote_values_needs_the_permission_too(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    run = make_run({**FAIL, "with": {"message": "said {{ word }}"}}, input={"word": "telling"})
+    text = client.get(change_url(run.step_runs.get())).text
+    assert "telling" not in text
+    assert "ValueError" in text
+
+
 def test_values_under_hidden_keys_are_starred(login: Login, make_run: MakeRun) -> None:
     client = login("view_run", "view_run_payload")
     step = {
