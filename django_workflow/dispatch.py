@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +37,8 @@ BULK = "django_workflow.jobs.advance_bulk"
 BULK_PREFIX = "workflow-bulk-"
 DAY = 86400
 RESULT_TTL = 60
+# In seconds: how long people are told of an outage that nobody has met again.
+SILENT = 60.0
 
 # What RQ_QUEUES says of a queue, and not of the Redis it is in.
 OF_THE_QUEUE = frozenset({"ASYNC", "DEFAULT_RESULT_TTL", "DEFAULT_TIMEOUT", "QUEUE_CLASS", "SERIALIZER"})
@@ -93,8 +96,9 @@ def ring_for_bulk_after_commit(using: str, bulk_id: UUID) -> None:
 
 
 def is_redis_silent() -> bool:
-    """Return whether a Redis did not answer when this process last rang; it is not asked anew."""
-    return any(line.is_down for line in _lines.values())
+    """Return whether a Redis did not answer when this process rang a moment ago; it is not asked anew."""
+    now = time.monotonic()
+    return any(line.is_down and now < line.silent_until + SILENT for line in _lines.values())
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -31,16 +31,19 @@ from .allowed import check_may_view, is_allowed
 from .confirming import ask
 from .links import list_url, row_url
 from .pages import render_page
-from .run_list import read_filters
+from .run_list import READERS, read_filters
 from .verbs import BY_NAME, VERBS, RunVerb
 
 FILTERS = "filters"
 SALT = "django_workflow.bulk"
+# Words of a list's address that say how it is shown, and not what.
+IGNORED = ("o", "p", "all", "e", "_facets", "_popup", "_to_field", "_changelist_filters")
 
 
 def show_verbs(page: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
     """Return the page that says for how many runs of the list each verb is. Raises ``PermissionDenied``."""
     check_may_view(page, request)
+    _check_is_whole(page, request)
     using = router.db_for_write(Run)
     filters = read_filters(request.GET, database_now(using))
     counts = _count(using, filters)
@@ -70,6 +73,7 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
     check_may_view(page, request)
     if not is_allowed(request, verb.permission):
         raise PermissionDenied
+    _check_is_whole(page, request)
     using = router.db_for_write(Run)
     filters = _filters(verb, request, using)
     back = f"{list_url(page.admin_site, Run)}?{request.GET.urlencode()}"
@@ -98,6 +102,19 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
     stored = {FILTERS: signing.dumps(filters.as_json(), salt=SALT)}
     facts = describe_filters(filters)
     return ask(request, page, title, verb.text, facts=facts, back=back, form=form, hidden=stored)
+
+
+def _check_is_whole(page: admin.ModelAdmin[Any], request: HttpRequest) -> None:
+    """See to it that the filters say all that makes the list what it is.
+
+    Raises ``BadRequest`` for a word of the address that they do not know, and ``PermissionDenied`` on a page
+    that shows only some runs, because a bulk action knows nothing of that.
+    """
+    unknown = sorted(set(request.GET) - {*READERS, *IGNORED})
+    if unknown:
+        raise BadRequest(f"{unknown[0]!r} is no filter of the list of runs")
+    if page.get_queryset(request).query.where:
+        raise PermissionDenied(_("This page shows only some of the runs: bulk actions are for all."))
 
 
 def _filters(verb: RunVerb, request: HttpRequest, using: str) -> RunFilters:

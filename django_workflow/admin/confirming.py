@@ -49,7 +49,12 @@ class NoteForm(forms.Form):
     def arguments(self) -> dict[str, Any]:
         """Return what was filled in beside the note, without what was left empty."""
         given = {name: value for name, value in self.cleaned_data.items() if name != "note"}
-        return {name: value for name, value in given.items() if value not in (None, "", False)}
+        return {name: value for name, value in given.items() if not self._is_empty(name, value)}
+
+    def _is_empty(self, name: str, value: Any) -> bool:
+        # Of JSON everything is a value but nothing at all: 0, false and "" too.
+        is_json = isinstance(self.fields[name], forms.JSONField)
+        return value is None or (not is_json and value in ("", False))
 
 
 def ask(

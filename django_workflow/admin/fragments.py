@@ -27,7 +27,9 @@ def answer_fragment(
     Who asks again from the same session was allowed to see what they have; ``render`` returns the part where
     they may see it now, else None, and is called only for what has changed.
     """
-    if SESSION_KEY in request.session and request.headers.get("If-None-Match") == etag:
+    # What compresses on the way calls a tag weak.
+    known = request.headers.get("If-None-Match", "").removeprefix("W/")
+    if SESSION_KEY in request.session and known == etag:
         response: HttpResponse = HttpResponseNotModified()
     else:
         html = render()

@@ -34,7 +34,19 @@ class LooksMixin:
 
 
 class RowsMixin(LooksMixin, Mixed):
-    """A list, and a page for each row, with the banner while something is wrong."""
+    """A list, and a page for each row, with the banner while something is wrong.
+
+    ``lookups_of_links`` are lookups that our own links use beside the list's filters.
+    """
+
+    lookups_of_links: tuple[str, ...] = ()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Say yes to the list's filters only.
+
+        Django allows any lookup on a column, by which what is hidden could be found out letter by letter.
+        """
+        return lookup in self.lookups_of_links or any(_is_of(each, lookup) for each in self.list_filter)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Return the list."""
@@ -81,6 +93,14 @@ class PageAdminMixin(LooksMixin, NeverDeletedMixin, Mixed):
         """Return the address of the page, with the name that menus look for."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
         return [path("", self.admin_site.admin_view(self.changelist_view), name=name), *self.pages()]
+
+
+def _is_of(list_filter: Any, lookup: str) -> bool:
+    """Return whether a filter of a list has ``lookup``: its field's, or its own word."""
+    if isinstance(list_filter, type):
+        return lookup == getattr(list_filter, "parameter_name", None)
+    field = list_filter if isinstance(list_filter, str) else list_filter[0]
+    return lookup.partition("__")[0] == field
 
 
 def render_page(

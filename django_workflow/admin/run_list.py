@@ -63,7 +63,7 @@ READERS: Mapping[str, Callable[[str, datetime], Given]] = {
     "error": lambda value, now: {"error": value},
     "stopped_at": lambda value, now: {"stopped_at": value},
     "about": lambda value, now: {"about": value},
-    "q": lambda value, now: {"search": value.strip().replace("\0", "")},
+    "q": lambda value, now: {"search": value.strip()},
 }
 
 
@@ -71,7 +71,8 @@ def read_filters(given: QueryDict | Mapping[str, str], now: datetime) -> RunFilt
     """Return the filters that an address names; what it does not know is left out."""
     values: dict[str, Any] = {}
     for name, read in READERS.items():
-        value = given.get(name, "")
+        # PostgreSQL takes no NUL in a text.
+        value = given.get(name, "").replace("\0", "")
         if value:
             values |= read(value, now)
     return RunFilters(**values)

@@ -13,13 +13,12 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from ..engine.approvers import why_not as why_not_answer
 from ..engine.now import database_now
 from ..insight.facts import RunFacts, read_facts
 from ..insight.possible import why_not
 from ..insight.progress import Progress, count_progress
 from ..insight.why import is_late, why
-from ..models import Run, StepRun, Workflow, WorkflowVersion
+from ..models import Approval, Run, StepRun, Workflow, WorkflowVersion
 from ..status import WaitingFor
 from .allowed import is_allowed
 from .links import Link, list_url, row_url
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 LIMIT = 50_000
 # So many step runs are shown whole at once.
 MOST_OPEN = 20
+# So many questions are named one by one.
+MOST_ANSWERS = 5
 OPEN = "open"
 
 
@@ -91,23 +92,23 @@ class RunPage:
         self.sees_payload = is_allowed(request, SEE_PAYLOAD, run)
         self.hidden_payload = HIDDEN_PAYLOAD
 
-    @property
+    @cached_property
     def why(self) -> str:
         """Why it is not moving, in one sentence."""
         return why(self.facts)
 
-    @property
+    @cached_property
     def is_late(self) -> bool:
         """Whether something is due, and nobody comes for it."""
         return not self.run.is_final and is_late(self.facts)
 
-    @property
+    @cached_property
     def seconds(self) -> float | None:
         """How long it has taken, in seconds."""
         begun = self.run.started_at
         return None if begun is None else ((self.run.finished_at or self.facts.now) - begun).total_seconds()
 
-    @property
+    @cached_property
     def progress(self) -> Progress | None:
         """How many of its steps have ended."""
         program = self.facts.program
@@ -118,12 +119,12 @@ class RunPage:
         """The verbs that the user may use at all."""
         return [*self._answers(), *(self._offer(verb) for verb in VERBS if self._may(verb))]
 
-    @property
+    @cached_property
     def possible(self) -> list[Offer]:
         """The verbs that can be used now."""
         return [offer for offer in self.offers if not offer.reason]
 
-    @property
+    @cached_property
     def impossible(self) -> list[Offer]:
         """The verbs that cannot be used now, and why."""
         return [offer for offer in self.offers if offer.reason]
@@ -152,17 +153,17 @@ class RunPage:
             return [row.pk for row in failed[:1]]
         return list(_read_ids(asked))[:MOST_OPEN]
 
-    @property
+    @cached_property
     def graph(self) -> str:
         """The steps of the version as a picture; an empty text where there are too many, or none."""
         return draw_run_graph(self.facts, self._opening)
 
-    @property
+    @cached_property
     def timeline(self) -> str:
         """The step runs as a picture."""
         return draw_run_timeline(self.facts, self._opening)
 
-    @property
+    @cached_property
     def steps(self) -> list[dict[str, Any]]:
         """The steps of the version with how they stand: the picture as a table."""
         if self.facts.program is None:
@@ -173,61 +174,61 @@ class RunPage:
             for name, spec in graph.steps.items()
         ]
 
-    @property
+    @cached_property
     def subject(self) -> Subject | None:
         """The row it is about, as a link where it has a page."""
         return subject_of(self.site, self.run)
 
-    @property
+    @cached_property
     def workflow_url(self) -> str:
         """The page of its workflow, where there is one."""
         return row_url(self.site, self.run.workflow) if can_see(self.site, Workflow, self.request) else ""
 
-    @property
+    @cached_property
     def version_url(self) -> str:
         """The page of its version, where there is one."""
         version = self.run.version
         has_page = version is not None and can_see(self.site, WorkflowVersion, self.request)
         return row_url(self.site, version) if has_page and version is not None else ""
 
-    @property
+    @cached_property
     def caller(self) -> Run | None:
         """The run whose step called it."""
         return None if self.run.parent is None else self.run.parent.run
 
-    @property
+    @cached_property
     def all_rows_url(self) -> str:
         """The list of all its step runs."""
         return list_url(self.site, StepRun, run__id__exact=self.run.pk)
 
-    @property
+    @cached_property
     def data(self) -> list[tuple[str, str]]:
         """Input, state and output, hidden parts starred."""
         values = ((_("Input"), self.run.input), (_("State"), self.run.state), (_("Output"), self.run.output))
         return [(name, show_json(value, LIMIT)) for name, value in values]
 
-    @property
+    @cached_property
     def caller_url(self) -> str:
         """The page of the run that called it."""
         return "" if self.caller is None else row_url(self.site, self.caller)
 
-    @property
+    @cached_property
     def restarted_from_url(self) -> str:
         """The page of the run whose place it took."""
         earlier = self.run.restarted_from
         return "" if earlier is None else row_url(self.site, earlier)
 
-    @property
+    @cached_property
     def error_class(self) -> str:
         """The bare name of the class of its error."""
         return self.run.error_type.rpartition(".")[2]
 
-    @property
+    @cached_property
     def called(self) -> Iterable[Link]:
         """The runs that its steps called."""
         return [self._link(run) for run in self.facts.called]
 
-    @property
+    @cached_property
     def restarts(self) -> Iterable[Link]:
         """The runs that took its place."""
         return [self._link(run) for run in self.facts.restarts]
@@ -244,16 +245,26 @@ class RunPage:
         return Offer(name=verb.name, label=verb.label, url=url, reason=reason, is_grave=verb.is_grave)
 
     def _answers(self) -> Iterable[Offer]:
-        for row in self.facts.live:
-            if row.waiting_for != WaitingFor.APPROVAL or why_not_answer(self.request.user, row, self.run):
-                continue
-            try:
-                name = "admin:django_workflow_approval_answer"
-                url = reverse(name, args=[row.pk], current_app=self.site.name)
-            except NoReverseMatch:
-                return
-            label = _("Answer: %s") % row
-            yield Offer(name=f"answer-{row.pk}", label=label, url=url, reason="", is_grave=False)
+        """Yield the questions that the user may answer; where they are many, the page of all."""
+        if not any(row.waiting_for == WaitingFor.APPROVAL for row in self.facts.live):
+            return
+        asked = StepRun.objects.using(self.facts.using).filter(run=self.run)
+        user: Any = self.request.user
+        rows = list(asked.approvable_by(user)[: MOST_ANSWERS + 1])
+        urls = [self._url_of_answer(row) for row in rows]
+        if len(rows) > MOST_ANSWERS:
+            rows, urls = rows[:1], [list_url(self.site, Approval)]
+        for row, url in zip(rows, urls, strict=True):
+            if url:
+                label = _("Answer: %s") % row
+                yield Offer(name=f"answer-{row.pk}", label=label, url=url, reason="", is_grave=False)
+
+    def _url_of_answer(self, row: StepRun) -> str:
+        name = "admin:django_workflow_approval_answer"
+        try:
+            return reverse(name, args=[row.pk], current_app=self.site.name)
+        except NoReverseMatch:
+            return ""
 
     def _read_whole(self) -> Mapping[UUID, StepRun]:
         if not self.opened:

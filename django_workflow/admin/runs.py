@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import get_settings
+from ..insight.facts import BIG_OF_RUN
 from ..models import Run, RunAction, StepRun
 from ..status import FINAL_RUN
 from .allowed import is_allowed
@@ -37,7 +38,7 @@ else:
 
 PARTS = "admin/django_workflow/run/parts.html"
 _RELATED = ("workflow", "version", "triggered_by", "parent__run__workflow", "restarted_from__workflow")
-_BIG = ("input", "state", "output", "jumps", "error")
+_BIG = BIG_OF_RUN[:5]
 # Of the runs and versions beside the one that is shown.
 _BESIDE = ("workflow__input", "workflow__on_failure", "version__spec", "version__warnings")
 _FAR = tuple(f"{far}__{name}" for far in ("parent__run", "restarted_from") for name in _BIG)
@@ -76,7 +77,7 @@ class RunAdminMixin(RowsMixin, RunColumns, ReadOnlyMixin, Mixed):
     list_display_links = ("id_short", "shown_status")
     list_filter = FILTERS
     list_select_related = ("workflow",)
-    list_defer = (*_BIG, "workflow__input", "workflow__on_failure")
+    list_defer = BIG_OF_RUN
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
@@ -85,6 +86,10 @@ class RunAdminMixin(RowsMixin, RunColumns, ReadOnlyMixin, Mixed):
     actions = tuple(_selected(verb) for verb in VERBS)
     change_list_template = "admin/django_workflow/run/change_list.html"
     change_form_template = "admin/django_workflow/run/change_form.html"
+
+    def has_view_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
+        """Say whether the user may see runs, or this one."""
+        return super().has_view_permission(request, obj) or is_allowed(request, "view_run", obj)
 
     def has_control_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
         """Say whether the user may cancel, pause, resume, retry and restart runs, or this one."""

@@ -98,6 +98,7 @@ class StepRunAdminMixin(RowsMixin, StepRunTexts, NeverDeletedMixin, Mixed):
         "duration",
     )
     list_filter = ("status", "waiting_for")
+    lookups_of_links = ("run__id__exact",)
     list_defer = (*_PAYLOAD_COLUMNS, "error", "traceback", "logs")
     show_full_result_count = False
     search_fields = ("step",)

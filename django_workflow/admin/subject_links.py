@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from ..models import Run
 
@@ -32,5 +33,6 @@ def subject_of(site: AdminSite, run: Run) -> Subject | None:
     url = ""
     if site.is_registered(model):
         name = f"admin:{options.app_label}_{options.model_name}_change"
-        url = reverse(name, args=[quote(run.subject_id)], current_app=site.name)
+        with suppress(NoReverseMatch):
+            url = reverse(name, args=[quote(run.subject_id)], current_app=site.name)
     return Subject(label=f"{options.verbose_name} {run.subject_id}", url=url)

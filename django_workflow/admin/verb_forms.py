@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -41,15 +43,18 @@ class RestartForm(VerbForm):
         """Offer the steps; without a choice it begins at the start."""
         steps = [("", _("the beginning")), *((name, name) for name in steps_to_restart_from(facts))]
         self.fields["from_step"].choices = steps  # type: ignore[attr-defined]
+        # A run that never began has no version of its own.
+        self.fields["newest"].initial = facts.program is None
         if sees_payload:
-            self.fields["input"].initial = input_to_edit(facts.run)
+            declared = facts.program.spec.input if facts.program else None
+            self.fields["input"].initial = input_to_edit(facts.run, declared or {})
 
     def clean_input(self) -> Any:
         """Return the input; None where it is the same as before. Raises ``ValidationError`` for no object."""
         given = self.cleaned_data["input"]
         if given is not None and not isinstance(given, dict):
             raise forms.ValidationError(_("A JSON object is needed: {…}."))
-        return None if given == self.fields["input"].initial else given
+        return None if _text(given) == _text(self.fields["input"].initial) else given
 
 
 class BulkRestartForm(VerbForm):
@@ -105,16 +110,23 @@ class EventForm(VerbForm):
             self.fields["name"].help_text = _("The run waits for: %s.") % ", ".join(names)
 
 
-def input_to_edit(run: Run) -> dict[str, Any] | None:
-    """Return a run's input as a person may edit it: rows by their key; None where something of it is hidden,
-    or would not be read back as it was."""
-    plain = {key: _plain(value) for key, value in run.input.items()}
+def input_to_edit(run: Run, declared: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a run's input as a person may edit it: rows that are ``declared`` by their key.
+
+    None where something of it is hidden, or would not be read back as it was.
+    """
+    plain = {key: _plain(value, declared.get(key)) for key, value in run.input.items()}
     return plain if hide(plain) == plain and not _has_marks(plain) else None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, declared: Any) -> Any:
+    kind = declared.get("type") if isinstance(declared, Mapping) else declared
     is_row = isinstance(value, dict) and value.keys() == {"$model", "pk"}
-    return value["pk"] if is_row else value
+    return value["pk"] if is_row and str(kind).lower() == value["$model"] else value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _has_marks(value: Any) -> bool:

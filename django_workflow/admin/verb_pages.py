@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -44,8 +45,11 @@ def show_verb(
         return HttpResponseRedirect(back)
     form = verb.form(request.POST if request.method == "POST" else None)
     form.fill(facts, sees_payload=is_allowed(request, SEE_PAYLOAD, run))
-    if request.method == "POST" and form.is_valid() and apply(verb, page, request, run, form):
-        return HttpResponseRedirect(back)
+    if request.method == "POST" and form.is_valid():
+        problems = apply(verb, page, request, run, form.cleaned_data["note"], form.arguments())
+        if not problems:
+            return HttpResponseRedirect(back)
+        _show(problems, form)
     return ask(request, page, verb.label, verb.text, rows=[run], back=back, form=form)
 
 
@@ -62,35 +66,49 @@ def apply_to_list(
         raise PermissionDenied
     form = verb.bulk_form(request.POST if CONFIRMED in request.POST else None)
     if CONFIRMED in request.POST and form.is_valid():
+        note, arguments = form.cleaned_data["note"], form.arguments()
         for run in chosen:
-            apply(verb, page, request, run, form)
+            for problem in apply(verb, page, request, run, note, arguments):
+                page.message_user(request, f"{run}: {problem}", messages.ERROR)
         return None
     action = f"{verb.name}_selected"
     back = list_url(page.admin_site, Run)
     return ask(request, page, verb.label, verb.text, rows=chosen, back=back, action=action, form=form)
 
 
-def apply(verb: RunVerb, page: admin.ModelAdmin[Any], request: HttpRequest, run: Run, form: NoteForm) -> bool:
-    """Do the verb; say what became of it, at the field where it was refused for that."""
-    note = form.cleaned_data["note"]
+def apply(
+    verb: RunVerb,
+    page: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    run: Run,
+    note: str,
+    arguments: Mapping[str, Any],
+) -> list[str]:
+    """Do the verb and say what became of it; return what is wrong with the arguments, if that is why not."""
     try:
-        changed = verb.act(run, request.user, note, form.arguments())  # type: ignore[arg-type]
+        changed = verb.act(run, request.user, note, arguments)  # type: ignore[arg-type]
     except VerbRefused as refused:
         page.message_user(request, str(refused), messages.ERROR)
-        return True
-    except (NotStorable, ParamsError, ValueError) as error:
-        _show(error, form)
-        return False
+        return []
+    except ParamsError as error:
+        # What was stored does not become visible by not fitting any more.
+        is_own = "input" in arguments or is_allowed(request, SEE_PAYLOAD, run)
+        return _say_what_does_not_fit(error, is_own=is_own)
+    except (NotStorable, ValueError) as error:
+        return [str(error)]
     page.log_change(request, run, f"{verb.label}: {note}" if note else str(verb.label))
     link = format_html('<a href="{}">{}</a>', row_url(page.admin_site, changed), changed)
     page.message_user(request, format_html(str(verb.done).replace("%s", "{}"), link), messages.SUCCESS)
-    return True
+    return []
 
 
-def _show(error: Exception, form: NoteForm) -> None:
+def _say_what_does_not_fit(error: ParamsError, *, is_own: bool) -> list[str]:
+    if is_own:
+        return [f"{name}: {text}" for name, many in error.problems.items() for text in many]
+    return [_("%s: does not fit.") % name for name in error.problems]
+
+
+def _show(problems: Sequence[str], form: NoteForm) -> None:
     field = next((name for name in ("input", "output", "payload") if name in form.fields), None)
-    texts = [str(error)]
-    if isinstance(error, ParamsError):
-        texts = [f"{name}: {text}" for name, many in error.problems.items() for text in many]
-    for text in texts:
+    for text in problems:
         form.add_error(field, text)

@@ -27,6 +27,7 @@ class VersionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
 
     list_display = ("number", "workflow", "created_at", "published_by")
     list_select_related = ("workflow", "published_by")
+    lookups_of_links = ("workflow__id__exact",)
     list_defer = ("spec", "warnings", "workflow__input", "workflow__on_failure")
     fields = ("workflow", "number", "created_at", "published_by", "shown_warnings", "shown_spec")
     readonly_fields = fields

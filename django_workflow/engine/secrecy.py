@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ def secrets_of(handler: Handler, arguments: dict[str, object]) -> list[str]:
     """Return the values that the handler was given for its params annotated ``Secret``, longest first."""
     names = [param.python_name for param in handler.params if param.marker == "secret"]
     values = {str(arguments[name]) for name in names if arguments.get(name)}
+    # As it stands in a repr or in JSON, too.
+    values |= {form for value in values for form in (repr(value)[1:-1], json.dumps(value)[1:-1])}
     return sorted((value for value in values if len(value) >= SHORTEST), key=len, reverse=True)
 
 

@@ -8,16 +8,21 @@ from datetime import datetime
 from functools import cached_property
 
 from django.db.models import Q
+from django.db.models.functions import Left
 
 from ..conf import get_settings
 from ..definition.program import Program
 from ..engine.programs import get_program
+from ..engine.verbs import RESTART
 from ..models import Clock, Run, RunAction, StepRun
 from ..status import LIVE_STEP, StepStatus
 
 # A run may have thousands of step runs; its page reads the latest, and of the others what stands for a step.
 LATEST = 200
-BIG = ("params", "output", "state_changes", "item", "event", "progress", "traceback", "logs")
+BIG = ("params", "output", "state_changes", "item", "event", "progress", "error", "traceback", "logs")
+BIG_OF_RUN = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
+# Of an error, for a line of a table.
+SAID = 200
 MOST_CALLED = 50
 
 
@@ -59,14 +64,17 @@ class RunFacts:
     @property
     def built_on(self) -> Run | None:
         """The newest run that has copies of its steps."""
-        steps = {action.run_id: action.step for run in self.restarts for action in run.actions.all()}
-        return next((run for run in self.restarts if steps.get(run.pk)), None)
+        return next((run for run in self.restarts if any(map(_is_from_step, run.actions.all()))), None)
 
     @property
     def failed(self) -> Sequence[StepRun]:
         """The steps whose failure nothing met, the first one first."""
         rows = [row for row in self.current.values() if row.status == StepStatus.FAILED and not row.handled]
         return sorted(rows, key=lambda row: row.number or 0)
+
+
+def _is_from_step(action: RunAction) -> bool:
+    return action.verb == RESTART and bool(action.step)
 
 
 def read_facts(run: Run, now: datetime) -> RunFacts:
@@ -76,7 +84,7 @@ def read_facts(run: Run, now: datetime) -> RunFacts:
     """
     using = run._state.db
     program = None if run.version_id is None else get_program(run.version_id, using or "default")
-    rows = StepRun.objects.using(using).filter(run=run).defer(*BIG)
+    rows = StepRun.objects.using(using).filter(run=run).defer(*BIG).annotate(said=Left("error", SAID))
     latest = list(rows.order_by("-id")[: LATEST + 1])
     has_more = len(latest) > LATEST
     standing = list(rows.filter(STANDING)) if has_more else latest
@@ -93,18 +101,17 @@ def read_facts(run: Run, now: datetime) -> RunFacts:
         live=[row for row in standing if row.status in LIVE_STEP],
         actions=list(run.actions.using(using).select_related("by")),
         called=_read_called(run, program),
-        restarts=list(restarts.select_related("workflow").defer(*_BIG_OF_RUN).prefetch_related("actions")),
+        restarts=list(restarts.select_related("workflow").defer(*BIG_OF_RUN).prefetch_related("actions")),
         has_more=has_more,
     )
 
 
 # What says how a run stands, whatever its number of rows: steps, undos, and what of its items is live.
 STANDING = Q(current=True, index=-1) | Q(undoes__isnull=False) | Q(finished_at__isnull=True, index__lt=LATEST)
-_BIG_OF_RUN = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
 
 
 def _read_called(run: Run, program: Program | None) -> list[Run]:
     if program is None or not program.has_calls:
         return []
     called = Run.objects.using(run._state.db).filter(parent__run=run).select_related("workflow", "parent")
-    return list(called.defer(*_BIG_OF_RUN).order_by("pk")[:MOST_CALLED])
+    return list(called.defer(*BIG_OF_RUN).order_by("pk")[:MOST_CALLED])

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from ..definition.program import UNDO
 from ..models import StepRun
-from ..status import RunStatus, StepStatus, WaitingFor
+from ..status import RunStatus, StepStatus
 from .facts import RunFacts
 
 # An undo that a person skipped counts as made.
@@ -122,11 +122,6 @@ def _undo(facts: RunFacts) -> str:
     return _("Everything is undone already.") if made.issuperset(done) else ""
 
 
-def _answer(facts: RunFacts) -> str:
-    waits = any(row.waiting_for == WaitingFor.APPROVAL for row in facts.live)
-    return "" if waits else _("No step waits for an approval.")
-
-
 _REASONS: Mapping[str, Callable[[RunFacts], str]] = {
     "cancel": _cancel,
     "pause": _pause,
@@ -136,5 +131,4 @@ _REASONS: Mapping[str, Callable[[RunFacts], str]] = {
     "skip": _skip,
     "undo": _undo,
     "event": _over,
-    "answer": _answer,
 }

@@ -159,7 +159,7 @@ def _approval(row: StepRun, facts: RunFacts) -> str:
 
 def _child(row: StepRun, facts: RunFacts) -> str:
     called = next((run for run in facts.called if run.pk == row.child_id), None)
-    name = "" if called is None else f" {called.workflow.name} ({called.get_status_display()})"
+    name = "" if called is None else f" {called.workflow.name}"
     text = _("The step “%(step)s” waits for the run%(name)s that it called") % {"step": row, "name": name}
     return _until(row, text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from django.apps import apps
 from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KT
 
@@ -67,7 +69,9 @@ def _subjects(runs: Iterable[Run]) -> dict[tuple[str, str], Model]:
             keys[run.subject_type, run._state.db].add(run.subject_id)
     found = {}
     for (label, using), ids in keys.items():
-        model: type[Model] = apps.get_model(label)
-        rows = model._base_manager.using(using).filter(pk__in=ids)
-        found.update({(label, str(row.pk)): row for row in rows})
+        # The model may be gone, or have keys of another type by now.
+        with suppress(LookupError, ValueError, ValidationError):
+            model: type[Model] = apps.get_model(label)
+            rows = model._base_manager.using(using).filter(pk__in=ids)
+            found.update({(label, str(row.pk)): row for row in rows})
     return found

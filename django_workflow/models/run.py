@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
@@ -63,11 +64,11 @@ class RunQuerySet(models.QuerySet["Run"]):
     def unresolved(self) -> RunQuerySet:
         """The failed runs that nobody has put right.
 
-        A restart that ended well resolves a run; one that failed too stands for it.
+        A restart stands for its run, under way as when it failed, unless it was cancelled; so that a retry of
+        all that is unresolved does nothing twice.
         """
-        ended = Run.objects.using(self.db).filter(restarted_from=OuterRef("pk"))
-        ended = ended.filter(status__in=(RunStatus.DONE, RunStatus.FAILED))
-        return self.filter(~Exists(ended), status=RunStatus.FAILED)
+        restarts = Run.objects.using(self.db).filter(restarted_from=OuterRef("pk"))
+        return self.filter(~Exists(restarts.exclude(status=RunStatus.CANCELLED)), status=RunStatus.FAILED)
 
     def search(self, text: str) -> RunQuerySet:
         """The runs whose id or key begins with ``text``, and those about a row with that key.
@@ -205,11 +206,17 @@ class Run(models.Model):
 
     @property
     def subject(self) -> models.Model | None:
-        """The row the run is about, read by its base manager; None without one, or when it is gone."""
+        """The row the run is about, read by its base manager; None without one, or when it is gone.
+
+        Its model may be gone too, or have keys of another type by now.
+        """
         if not self.subject_type:
             return None
-        model: type[models.Model] = apps.get_model(self.subject_type)
-        return model._base_manager.using(self._state.db).filter(pk=self.subject_id).first()
+        try:
+            model: type[models.Model] = apps.get_model(self.subject_type)
+            return model._base_manager.using(self._state.db).filter(pk=self.subject_id).first()
+        except (LookupError, ValueError, ValidationError):
+            return None
 
     def output_of(self, step: str) -> Any:
         """Return the latest output of the step named ``step``, with model references as instances.

@@ -92,7 +92,7 @@ def test_runs_are_found_by_the_beginning_of_id_or_key(admin_client: Client) -> N
 
 @pytest.mark.parametrize(
     "query",
-    ["state=waiting", "created_at__year=2000", "workflow__id__exact=0", "workflow=none", "error=OSError"],
+    ["state=waiting", "since=15m&state=failed", "workflow=none", "error=OSError", "stopped_at=nowhere"],
 )
 def test_runs_are_filtered(admin_client: Client, make_run: MakeRun, query: str) -> None:
     make_run(ECHO)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -79,9 +80,13 @@ def test_a_failure_is_resolved_by_a_retry_or_a_restart_that_ends_well(
     assert shown(admin_client, state="failed") == {restarted, again, newer, left}
 
 
-def test_a_restart_that_is_under_way_resolves_nothing_yet(admin_client: Client, make_run: MakeRun) -> None:
+def test_a_restart_under_way_stands_for_its_run_and_a_cancelled_one_does_not(
+    admin_client: Client, make_run: MakeRun
+) -> None:
     failed = make_run(FAIL)
-    restart_run(failed)
+    newer = restart_run(failed)
+    assert shown(admin_client, state="unresolved") == set()
+    cancel_run(newer)
     assert shown(admin_client, state="unresolved") == {failed}
 
 
@@ -194,3 +199,82 @@ def test_filters_that_were_tampered_with_are_refused(login: Login, make_run: Mak
     url = f"{LIST}bulk/retry/?state=failed"
     assert client.post(url, {"note": "", "filters": '{"workflow": "other"}'}).status_code == 400
     assert not BulkAction.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "input__word__startswith=tel",
+        "state__word=telling",
+        "error__contains=luck",
+        "output__isnull=True",
+        "step_runs__params__value__startswith=tel",
+        "id__exact=1",
+    ],
+)
+def test_what_is_hidden_cannot_be_found_out_by_filters(login: Login, make_run: MakeRun, query: str) -> None:
+    client = login("view_run", "control_run")
+    make_run(FAIL, input={"word": "telling"})
+    assert client.get(f"{LIST}?{query}").status_code == 400
+    assert client.get(f"{LIST}bulk/?{query}").status_code == 400
+    assert client.get(f"{LIST}bulk/retry/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "steprun/?params__message__startswith=no",
+        "steprun/?error__contains=luck",
+        "bulkaction/?arguments__step=x",
+        "workflowversion/?spec__contains=x",
+        "workflow/?input__contains=x",
+    ],
+)
+def test_no_list_is_filtered_by_what_is_hidden(admin_client: Client, make_run: MakeRun, path: str) -> None:
+    make_run(FAIL)
+    assert admin_client.get(f"/admin/django_workflow/{path}").status_code == 400
+
+
+def test_the_filters_of_lists_and_links_hold(admin_client: Client, make_run: MakeRun) -> None:
+    run = make_run(FAIL)
+    for path in (
+        f"steprun/?run__id__exact={run.pk}&status__exact=failed",
+        f"workflowversion/?workflow__id__exact={run.workflow_id}",
+        "workflow/?enabled__exact=1&managed_by__exact=code",
+    ):
+        page = admin_client.get(f"/admin/django_workflow/{path}")
+        assert page.context["cl"].result_count == 1, path
+
+
+def test_a_page_that_shows_only_some_runs_has_no_bulk_actions(
+    login: Login, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = login("view_run", "control_run")
+    make_run(FAIL)
+    page = admin.site.get_model_admin(Run)
+    monkeypatch.setattr(page, "get_queryset", lambda request: Run.objects.filter(source="admin"))
+    assert client.get(f"{LIST}bulk/retry/?state=failed").status_code == 403
+    assert client.post(f"{LIST}bulk/retry/?state=failed", {"note": ""}).status_code == 403
+    assert not BulkAction.objects.exists()
+
+
+def test_odd_texts_in_an_address_find_nothing(admin_client: Client, make_run: MakeRun) -> None:
+    make_run(FAIL)
+    for name in ("workflow", "error", "stopped_at", "about", "since", "ended", "state", "q"):
+        for text in ("\0", "'\"<>%", "x" * 5000, "ü:7"):
+            assert admin_client.get(LIST, {name: text}).status_code == 200
+
+
+def test_what_does_not_fit_is_told_for_each_of_the_chosen_runs(
+    login: Login, make_run: MakeRun, settings: Any
+) -> None:
+    client = login("view_run", "control_run")
+    wait = {"name": "pay", "type": "flow.wait", "with": {"event": "paid"}}
+    runs = [make_run(wait), make_run(wait)]
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 50}
+    data = {"action": "event_selected", "_selected_action": [run.pk for run in runs], "confirmed": "1"}
+    large = {"name": "paid", "payload": f'"{"x" * 100}"', "id": "", "note": ""}
+    page = client.post(LIST, {**data, **large}, follow=True)
+    levels = [message.level_tag for message in page.context["messages"]]
+    assert levels == ["error", "error"]
+    assert set(Run.objects.values_list("status", flat=True)) == {"waiting"}

@@ -246,3 +246,102 @@ def test_a_run_that_never_began_has_a_page(login: Login, make_run: MakeRun) -> N
     born = trigger("shop")
     assert born.status == "cancelled"
     assert "Nothing of it has begun." in client.get(change_url(born)).text
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"), [("0", 0), ("false", False), ('""', ""), ("", None), ("[]", [])]
+)
+def test_every_json_value_is_an_output(
+    login: Login, make_run: MakeRun, given: str, stored: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    client = login("view_run", "override_run")
+    run = make_run(FAIL)
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(change_url(run, "skip"), {"step": "broken", "output": given, "note": ""})
+    row = run.step_runs.get()
+    assert (row.status, row.output) == ("skipped", stored)
+    assert type(row.output) is type(stored)
+
+
+def test_stored_input_that_fits_no_more_is_not_told_to_who_may_not_see_it(
+    login: Login, make_run: MakeRun
+) -> None:
+    client = login("view_run", "control_run")
+    run = make_run(FAIL, input={"colour": "topsecret"})
+    define("shop", steps=[FAIL], input={"colour": "date"})
+    page = client.post(change_url(run, "restart"), {"from_step": "", "newest": "on", "input": "", "note": ""})
+    assert "topsecret" not in page.text
+    assert "colour" in str(page.context["form"].errors)
+    assert not run.restarts.exists()
+
+
+@override_settings(USE_THOUSAND_SEPARATOR=True)
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_numbers_for_the_script_are_not_localised(login: Login, make_run: MakeRun, language: str) -> None:
+    client = login("view_run")
+    text = client.get(change_url(make_run(SLEEP)), headers={"Accept-Language": language}).text
+    assert 'data-poll="1000"' in text
+
+
+@pytest.mark.parametrize(
+    ("model", "key"), [("gone.model", "1"), ("nonsense", "1"), ("auth.user", "nonsense"), ("auth.user", "9")]
+)
+def test_a_subject_that_is_gone_is_no_error(login: Login, make_run: MakeRun, model: str, key: str) -> None:
+    client = login("view_run", "control_run")
+    ask = {"name": "ask", "type": "flow.approval", "with": {"permission": "testapp.add_note"}}
+    run = make_run(ask)
+    Run.objects.filter(pk=run.pk).update(subject_type=model, subject_id=key)
+    run.refresh_from_db()
+    assert run.subject is None
+    assert client.get(change_url(run)).status_code == 200
+    assert client.get("/admin/django_workflow/run/").status_code == 200
+
+
+@pytest.mark.parametrize("items", [2, 30])
+def test_questions_cost_the_same_however_many_they_are(login: Login, make_run: MakeRun, items: int) -> None:
+    client = login("view_run", "testapp.add_note")
+    question = {"permission": "testapp.add_note"}
+    ask = {"name": "ask", "type": "flow.approval", "for_each": "items", "with": question}
+    run = make_run(ask, input={"items": list(range(items))})
+    client.get(change_url(run))
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(change_url(run)).context["page"]
+    assert len([offer for offer in page.possible if offer.name.startswith("answer")]) == (
+        2 if items == 2 else 1
+    )
+    assert len(queries) <= 16
+
+
+def test_what_was_done_to_a_restart_does_not_change_what_it_was_built_on(
+    login: Login, make_run: MakeRun
+) -> None:
+    client = login("view_run", "control_run", "override_run")
+    run = make_run(ECHO, FAIL, input={"word": "a"})
+    newer = restart_run(run)
+    newer.actions.create(verb="skip", step="echo", at=newer.created_at)
+    assert "retry" in {offer.name for offer in client.get(change_url(run)).context["page"].possible}
+    cancel_run(newer)
+    from_step = restart_run(run, from_step="broken")
+    from_step.actions.create(verb="retry", at=from_step.created_at)
+    assert "retry" not in {offer.name for offer in client.get(change_url(run)).context["page"].possible}
+
+
+def test_rows_in_an_input_that_is_not_declared_are_not_offered_for_editing(
+    login: Login, make_run: MakeRun
+) -> None:
+    client = login("view_run", "control_run", "view_run_payload")
+    boss = User.objects.create_user("boss")
+    run = make_run(FAIL, input={"user": boss, "n": 1})
+    assert client.get(change_url(run, "restart")).context["form"].fields["input"].initial is None
+    define("declared", steps=[FAIL], input={"user": "auth.User", "n": "int"})
+    declared = trigger("declared", {"user": boss, "n": 1})
+    cancel_run(declared)
+    form = client.get(change_url(declared, "restart")).context["form"]
+    assert form.fields["input"].initial == {"user": boss.pk, "n": 1}
+
+
+def test_a_tag_that_was_weakened_on_the_way_is_known(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run")
+    run = make_run(SLEEP)
+    etag = look(client, run).headers["ETag"]
+    assert look(client, run, f"W/{etag}").status_code == 304

@@ -81,7 +81,7 @@ def test_a_paused_run_says_who_paused_it() -> None:
         ({**ASK, "with": {"group": "bosses"}}, "of the group bosses"),
         ({**ASK, "with": {"users": ["boss"]}}, "a person who is named"),
         ({**FAIL, "retry": {"attempts": 2, "delay": "1h"}}, "failed and is tried again at"),
-        ({"type": "flow.call", "with": {"workflow": "called"}}, "the run called (waiting) that it called"),
+        ({"type": "flow.call", "with": {"workflow": "called"}}, "the run called that it called"),
     ],
 )
 def test_a_waiting_step_says_for_what(step: dict[str, Any], says: str) -> None:

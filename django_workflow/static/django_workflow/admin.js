@@ -2,6 +2,7 @@
 "use strict";
 
 (() => {
+  const FASTEST = 250;
   const SLOWEST = 15000;
   const OVER = [401, 403, 404];
 
@@ -12,7 +13,7 @@
       this.element = element;
       this.url = element.dataset.url;
       this.etag = element.dataset.etag || "";
-      this.fastest = Number(element.dataset.poll) || 0;
+      this.fastest = element.dataset.poll ? Math.max(Number(element.dataset.poll) || 0, FASTEST) : 0;
       this.pause = this.fastest;
       this.timer = 0;
       this.isOver = !this.fastest;
