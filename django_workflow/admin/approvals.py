@@ -18,11 +18,13 @@ from django.utils.translation import gettext as _
 from ..approval_form import APPROVE, ApprovalForm, give_answer, make_form
 from ..engine.approvers import why_not
 from ..exceptions import NotAllowed, VerbRefused
+from ..insight.facts import BIG, BIG_OF_RUN
 from ..models import Answer, Approval, StepRun, StepRunQuerySet
 from ..status import StepStatus, WaitingFor
 from .allowed import check_may_view
 from .links import list_url
 from .pages import PageAdminMixin, render_page
+from .picking import adapt_fields
 from .questions import Question, make_question
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ else:
 PER_PAGE = 20
 # The page of the inbox to come back to.
 PAGE = "page"
-_BIG = ("params", "output", "traceback", "logs", "progress", "state_changes", "event", "error")
-_BIG_OF_RUN = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
 
 
 class ApprovalAdminMixin(PageAdminMixin):
@@ -57,7 +57,7 @@ class ApprovalAdminMixin(PageAdminMixin):
         query = urlencode({PAGE: page.number}) if page.number > 1 else ""
         questions = []
         for row in page:
-            form = make_form(row, _person(request), auto_id=f"id_{row.pk.hex}_%s")
+            form = self._form(request, row, auto_id=f"id_{row.pk.hex}_%s")
             # One page for each, where to show the forms would be to read a table as often.
             questions.append(make_question(self, request, row, None if form.lists_rows() else form, query))
         return self._render(request, _("Approvals"), questions, listed=page)
@@ -72,7 +72,7 @@ class ApprovalAdminMixin(PageAdminMixin):
             raise PermissionDenied
         if not _is_asked(row, user):
             return self._back(request, _say_why_not(row), messages.INFO)
-        form = make_form(row, user, request.POST if request.method == "POST" else None)
+        form = self._form(request, row, data=request.POST if request.method == "POST" else None)
         if request.method == "POST":
             try:
                 if give_answer(row, user, form):
@@ -82,6 +82,12 @@ class ApprovalAdminMixin(PageAdminMixin):
         title = _("Approval: %s") % row.run.workflow.name
         question = make_question(self, request, row, form, _query(request))
         return self._render(request, title, [question], is_alone=True)
+
+    def _form(self, request: HttpRequest, row: StepRun, **options: Any) -> ApprovalForm:
+        """Return the form, whose rows are those that the person may view on this site."""
+        form = make_form(row, _person(request), **options)
+        form.fields = adapt_fields(form.fields, self.admin_site, request)
+        return form
 
     def _refused(self, request: HttpRequest, row: StepRun, error: VerbRefused) -> HttpResponse:
         """Say who was faster; by now that may be this person, who pressed the button twice."""
@@ -105,9 +111,13 @@ class ApprovalAdminMixin(PageAdminMixin):
 
 def _light(rows: StepRunQuerySet) -> StepRunQuerySet:
     """Return the rows with their runs and answers, big columns left out."""
-    far = [f"run__{name}" for name in _BIG_OF_RUN]
+    far = [f"run__{name}" for name in BIG_OF_RUN]
     answers = Prefetch("answers", Answer.objects.order_by("pk").defer("data"))
-    return rows.select_related("run__workflow").defer(*_BIG, *far).prefetch_related(answers)
+    return (
+        rows.select_related("run__workflow")
+        .defer(*(name for name in BIG if name != "item"), *far)
+        .prefetch_related(answers)
+    )
 
 
 def _person(request: HttpRequest) -> AbstractBaseUser:

@@ -32,6 +32,7 @@ from .confirming import ask
 from .links import list_url, row_url
 from .pages import render_page
 from .run_list import READERS, read_filters
+from .verb_forms import VerbForm
 from .verbs import BY_NAME, VERBS, RunVerb
 
 FILTERS = "filters"
@@ -82,21 +83,9 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
         page.message_user(request, _("%s: none of these runs allows it now.") % verb.label, messages.INFO)
         return HttpResponseRedirect(back)
     form = verb.bulk_form(request.POST if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
-        try:
-            bulk = start_bulk(
-                name,
-                filters,
-                by=request.user,  # type: ignore[arg-type]
-                note=form.cleaned_data["note"],
-                arguments=form.arguments(),
-                using=using,
-            )
-        except (NotStorable, ValueError) as error:
-            form.add_error(None, str(error))
-        else:
-            _go_on_here(using, bulk)
-            return HttpResponseRedirect(row_url(page.admin_site, bulk))
+    bulk = _start(verb, filters, form, request, using) if request.method == "POST" else None
+    if bulk is not None:
+        return HttpResponseRedirect(row_url(page.admin_site, bulk))
     shown = {"verb": verb.label, "count": number_format(count, force_grouping=True)}
     title = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", count) % shown
     stored = {FILTERS: signing.dumps(filters.as_json(), salt=SALT)}
@@ -139,6 +128,22 @@ def _statuses(verb: RunVerb, filters: RunFilters) -> tuple[str, ...]:
 def _count(using: str, filters: RunFilters) -> Mapping[str, int]:
     runs = select_runs(using, filters).order_by()
     return dict(runs.values_list("status").annotate(Count("pk")))
+
+
+def _start(
+    verb: RunVerb, filters: RunFilters, form: VerbForm, request: HttpRequest, using: str
+) -> BulkAction | None:
+    """Start the bulk action that a form asks for; None where the form does not fit, which it then shows."""
+    if not form.is_valid():
+        return None
+    note, arguments, user = form.cleaned_data["note"], form.arguments(), request.user
+    try:
+        bulk = start_bulk(verb.name, filters, by=user, note=note, arguments=arguments, using=using)  # type: ignore[arg-type]
+    except (NotStorable, ValueError) as error:
+        form.add_error(None, str(error))
+        return None
+    _go_on_here(using, bulk)
+    return bulk
 
 
 def _go_on_here(using: str, bulk: BulkAction) -> None:

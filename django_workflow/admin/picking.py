@@ -1,21 +1,31 @@
-"""Fields that pick a row: only models and rows that the person may view on this site."""
+"""Declared fields as a person fills them in; a row is picked among those that they may view on this site."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from django import forms
 from django.contrib.admin import AdminSite
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
+from django.core.exceptions import ValidationError
 from django.db.models import ManyToOneRel, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from .allowed import is_allowed
+from .json_fields import ReadableJSONField
+from .verb_forms import JSON_BOX
 
 # So many rows are listed; of more the key is typed, or looked up in the list.
 MOST_LISTED = 50
+# The browser's own ways to pick these: they need no script, and send what Django reads in any language.
+_WIDGETS: Mapping[type[forms.Field], forms.Widget] = {
+    forms.DateField: forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    forms.DateTimeField: forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M:%S"),
+    forms.TimeField: forms.TimeInput(attrs={"type": "time"}, format="%H:%M:%S"),
+}
 
 
 class NoPickField(forms.CharField):
@@ -35,11 +45,30 @@ class NoPickField(forms.CharField):
         return None
 
 
-def pick_rows(
+class KeyInput(ForeignKeyRawIdWidget):
+    """The key of a row, to be typed or looked up; the row is named only where the person may view it."""
+
+    def __init__(self, rows: QuerySet[Model], site: AdminSite) -> None:
+        self.rows = rows
+        options = rows.model._meta
+        assert options.pk is not None
+        relation = ManyToOneRel(None, rows.model, options.pk.name)  # type: ignore[arg-type]
+        super().__init__(relation, site, using=rows.db)
+
+    def label_and_url_for_value(self, value: Any) -> tuple[str, str]:
+        """Return the row's name and the address of its page."""
+        try:
+            is_seen = self.rows.filter(pk=value).exists()
+        except (ValueError, ValidationError):
+            is_seen = False
+        return super().label_and_url_for_value(value) if is_seen else ("", "")
+
+
+def adapt_fields(
     fields: Mapping[str, forms.Field], site: AdminSite, request: HttpRequest
 ) -> dict[str, forms.Field]:
-    """Return the fields; those that pick a row offer just the rows that the user may view."""
-    return {name: _for_user(field, site, request) for name, field in fields.items()}
+    """Return the fields as the admin shows them; those that pick a row offer what the user may view."""
+    return {name: _adapt(field, site, request) for name, field in fields.items()}
 
 
 def viewable_rows(model: type[Model], site: AdminSite, request: HttpRequest) -> QuerySet[Model] | None:
@@ -52,18 +81,31 @@ def viewable_rows(model: type[Model], site: AdminSite, request: HttpRequest) -> 
     return model._default_manager.all() if is_allowed(request, permission) else None
 
 
-def _for_user(field: forms.Field, site: AdminSite, request: HttpRequest) -> forms.Field:
-    if not isinstance(field, forms.ModelChoiceField) or field.queryset is None:
-        return field
+def _adapt(field: forms.Field, site: AdminSite, request: HttpRequest) -> forms.Field:
+    if isinstance(field, forms.ModelChoiceField):
+        return _adapt_rows(field, site, request)
+    if isinstance(field, forms.JSONField):
+        box = {"required": field.required, "label": field.label, "initial": field.initial}
+        return ReadableJSONField(**box, help_text=field.help_text or "JSON", widget=JSON_BOX)
+    if isinstance(field, forms.TypedChoiceField) and field.required and field.initial is None:
+        # The browser shows the first one as chosen.
+        field.initial = next(iter(field.widget.choices))[0]
+    if isinstance(field, forms.DateTimeField) and field.initial is not None:
+        field.initial = field.to_python(field.initial)
+    if type(field) in _WIDGETS:
+        field.widget = deepcopy(_WIDGETS[type(field)])
+    return field
+
+
+def _adapt_rows(field: forms.ModelChoiceField[Model], site: AdminSite, request: HttpRequest) -> forms.Field:
+    assert field.queryset is not None
     model = field.queryset.model
     rows = viewable_rows(model, site, request)
     if rows is None:
         return NoPickField(model=model, field=field)
     field.queryset = rows
     if rows[: MOST_LISTED + 1].count() > MOST_LISTED:
-        assert model._meta.pk is not None
-        relation = ManyToOneRel(None, model, model._meta.pk.name)  # type: ignore[arg-type]
-        field.widget = ForeignKeyRawIdWidget(relation, site)
+        field.widget = KeyInput(rows, site)
     return field
 
 

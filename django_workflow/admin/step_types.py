@@ -12,11 +12,18 @@ from django.utils.translation import gettext_lazy as _
 
 from ..durations import format_duration
 from ..exceptions import RegistrationError
-from ..insight.catalogue import default_of, describe_crash, describe_place, example_of, type_of, where_used
+from ..insight.catalogue import (
+    default_of,
+    describe_crash,
+    describe_place,
+    describe_retry,
+    describe_type,
+    example_of,
+    where_used,
+)
 from ..models import StepType, Workflow
 from ..params import Param
 from ..registry import Handler, all_handlers
-from ..retry import retry_to_json
 from .allowed import is_allowed
 from .links import Link, row_url
 from .pages import PageAdminMixin, render_page
@@ -37,13 +44,22 @@ class Entry:
     trouble: str = ""
 
     @property
+    def prefix(self) -> str:
+        """The beginning of the type: most often the app."""
+        return self.handler.type.partition(".")[0]
+
+    @property
+    def rest(self) -> str:
+        """The type without its prefix."""
+        return self.handler.type.partition(".")[2]
+
+    @property
     def params(self) -> list[tuple[Param, str, str]]:
-        """Each param with its type and its default in words."""
+        """Each param with its type in words, and its default; an empty text for none."""
         if self.trouble:
             return []
-        return [
-            (each, type_of(each), "" if each.required else default_of(each)) for each in self.handler.params
-        ]
+        given = [(each, "" if each.default is None else default_of(each)) for each in self.handler.params]
+        return [(each, describe_type(each), default) for each, default in given]
 
     @property
     def takes_any(self) -> bool:
@@ -58,8 +74,7 @@ class Entry:
     @property
     def retry(self) -> str:
         """How it is retried, where a step does not say otherwise."""
-        policies = [retry_to_json(policy) for policy in self.handler.retry]
-        return "; ".join(", ".join(f"{key}: {value}" for key, value in each.items()) for each in policies)
+        return describe_retry(self.handler)
 
     @property
     def timeout(self) -> str:

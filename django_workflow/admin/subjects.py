@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
-from django.db.models.fields.json import KeyTransform
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Model
+from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch
-from django.utils.html import format_html, format_html_join
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
-from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
-from ..models import Run, Workflow, WorkflowVersion
+from ..insight.taking import find_taking
+from ..models import Run, Workflow
 from .allowed import is_allowed
-from .confirming import CONFIRMED
-from .links import list_url, row_url
-from .pages import LooksMixin, render_page
-from .triggering import TriggerForm, make_form, start_run
+from .links import Link, list_url, row_url
+from .pages import LooksMixin
+from .subject_action import ACTION, run_workflow
+from .trigger_form import BEFORE
 
 if TYPE_CHECKING:
     Mixed = admin.ModelAdmin[Any]
@@ -31,10 +32,10 @@ else:
     Mixed = object
 
 SHOWN = 10
-# Each run is started in this request, and without a queue its steps run in it.
-MOST = 100
-CHOICE = "workflow_and_field"
 FIELD = "workflow_runs"
+# Where a row keeps what its page shows for this user: a method that shows a field is told no request.
+STARTS = "_workflow_starts"
+_BIG = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
 
 
 class WorkflowSubjectMixin(LooksMixin, Mixed):
@@ -46,13 +47,18 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
 
     @admin.display(description=gettext_lazy("latest runs"))
     def workflow_runs(self, row: Model) -> str:
-        """Return the latest runs about ``row`` as a table."""
+        """Return the latest runs about ``row`` as a table, and the workflows that may be started for it."""
         runs = Run.objects.about(row).select_related("workflow").defer(*_BIG).order_by("-pk")
         shown = list(runs[: SHOWN + 1])
+        has_pages = self.admin_site.is_registered(Run)
+        about = f"{row._meta.label_lower}:{row.pk}"
         values = {
-            "rows": [(run, _url(self, run)) for run in shown[:SHOWN]],
-            "has_more": len(shown) > SHOWN,
-            "all_url": list_url(self.admin_site, Run, about=f"{row._meta.label_lower}:{row.pk}"),
+            "rows": [
+                (run, _seconds(run), row_url(self.admin_site, run) if has_pages else "")
+                for run in shown[:SHOWN]
+            ],
+            "all_url": list_url(self.admin_site, Run, about=about) if len(shown) > SHOWN else "",
+            "starts": list(getattr(row, STARTS, tuple)()),
         }
         return render_to_string("admin/django_workflow/subject_runs.html", values)
 
@@ -61,6 +67,7 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or not is_allowed(request, "view_run"):
             return fieldsets
+        setattr(obj, STARTS, partial(self._starts, request, obj))
         return [*fieldsets, (gettext_lazy("Workflow runs"), {"fields": (FIELD,)})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -74,116 +81,35 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return the model's own actions, and that of running a workflow where one takes such rows."""
         actions: dict[str, Any] = super().get_actions(request)
-        if is_allowed(request, "trigger_workflow") and taking_workflows(self.model):
-            actions["run_workflow"] = (run_workflow, "run_workflow", _("Run a workflow…"))
-        return actions
+        if self.actions is None or IS_POPUP_VAR in request.GET or not is_allowed(request, "trigger_workflow"):
+            return actions
+        return (
+            {**actions, ACTION: (run_workflow, ACTION, _("Run a workflow…"))}
+            if find_taking(self.model)
+            else actions
+        )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Return the list. Raises ``PermissionDenied`` for the action, sent by who may not."""
+        if ACTION in request.POST.getlist("action") and not is_allowed(request, "trigger_workflow"):
+            raise PermissionDenied
+        return super().changelist_view(request, extra_context)
+
+    def _starts(self, request: HttpRequest, row: Model) -> Iterator[Link]:
+        """Yield the forms that start a run, with the row filled in."""
+        if not (self.admin_site.is_registered(Workflow) and is_allowed(request, "trigger_workflow")):
+            return
+        for taking in find_taking(type(row)):
+            try:
+                url = row_url(self.admin_site, Workflow(pk=taking.pk), "trigger")
+            except NoReverseMatch:
+                continue  # The project's own ModelAdmin of workflows may be without that page.
+            query = urlencode({f"{BEFORE}{taking.field}": row.pk})
+            yield Link(url=f"{url}?{query}", label=f"{taking.name} ({taking.field})")
 
 
-@admin.action(description=gettext_lazy("Run a workflow…"))
-def run_workflow(
-    page: WorkflowSubjectMixin, request: HttpRequest, rows: QuerySet[Any]
-) -> HttpResponse | None:
-    """Ask which workflow, and with what else; when confirmed start a run about each of the rows."""
-    if not is_allowed(request, "trigger_workflow"):
-        raise PermissionDenied
-    chosen = list(rows[: MOST + 1])
-    if len(chosen) > MOST:
-        text = _("At most %s rows at once: choose fewer, or use trigger_many() in a command.")
-        page.message_user(request, text % MOST, messages.ERROR)
+def _seconds(run: Run) -> float | None:
+    """Return how long the run took, or has taken by now."""
+    if run.started_at is None:
         return None
-    if not all(page.has_view_permission(request, row) for row in chosen):
-        raise PermissionDenied
-    choices = {f"{name}:{field}": (name, field) for name, field in taking_workflows(page.model)}
-    choice = request.POST.get(CHOICE, next(iter(choices)) if len(choices) == 1 else "")
-    if choice not in choices:
-        return _ask(page, request, chosen, list(choices.values()), None)
-    name, field = choices[choice]
-    workflow = Workflow.objects.get(name=name)
-    if not is_allowed(request, "trigger_workflow", workflow):
-        raise PermissionDenied
-    form = make_form(workflow, page, request, without=field)
-    del form.fields["key"]
-    if CONFIRMED not in request.POST:
-        form.is_bound = False
-    elif form.is_valid() and _start_all(page, request, workflow, field, chosen, form):
-        return None
-    return _ask(page, request, chosen, [(name, field)], form)
-
-
-def taking_workflows(model: type[Model]) -> list[tuple[str, str]]:
-    """Return the workflows that take a row of ``model``, and in which field. One query."""
-    versions = WorkflowVersion.objects.filter(
-        pk__in=Workflow.objects.filter(enabled=True, published__isnull=False).values("published")
-    )
-    inputs = versions.annotate(declared=KeyTransform("input", "spec")).order_by("workflow__name")
-    return [
-        (name, field)
-        for name, declared in inputs.values_list("workflow__name", "declared")
-        for field, about in (declared if isinstance(declared, dict) else {}).items()
-        if _takes(about, model)
-    ]
-
-
-def _takes(about: Any, model: type[Model]) -> bool:
-    kind = about.get("type", "") if isinstance(about, dict) else about
-    return isinstance(kind, str) and kind.lower() == model._meta.label_lower
-
-
-def _ask(
-    page: WorkflowSubjectMixin,
-    request: HttpRequest,
-    rows: Sequence[Model],
-    choices: Sequence[tuple[str, str]],
-    form: TriggerForm | None,
-) -> HttpResponse:
-    count = len(rows)
-    context = {
-        "rows": rows,
-        "choices": [(f"{name}:{field}", name, field) for name, field in choices],
-        "choice": CHOICE,
-        "form": form,
-        "text": ngettext("%d run is started, about:", "%d runs are started, one about each of:", count)
-        % count,
-        "back": request.get_full_path(),
-        "confirmed": CONFIRMED,
-        "media": page.media + (form.media if form else forms.Media()),
-        "needs_forms": True,
-    }
-    title = _("Run a workflow")
-    return render_page(request, page, "run_a_workflow.html", title=title, **context)
-
-
-def _start_all(
-    page: WorkflowSubjectMixin,
-    request: HttpRequest,
-    workflow: Workflow,
-    field: str,
-    rows: Sequence[Model],
-    form: TriggerForm,
-) -> bool:
-    """Start a run about each row; return False where the input does not fit, and nothing was started."""
-    runs: list[Run] = []
-    for row in rows:
-        try:
-            runs.append(start_run(workflow, {**form.input(), field: row}, request, key="", subject=row))
-        except ParamsError as error:
-            form.add_problems(error.problems)
-        except (NotStorable, WorkflowNotFound) as error:
-            form.add_error(None, str(error))
-        if form.errors:
-            break
-    if runs:
-        links = format_html_join(", ", '<a href="{}">{}</a>', ((_url(page, run), run) for run in runs[:5]))
-        more = format_html(" …") if len(runs) > 5 else ""
-        page.message_user(request, format_html(_("Started: {}{}"), links, more), messages.SUCCESS)
-    return bool(runs) or not form.errors
-
-
-def _url(page: WorkflowSubjectMixin, run: Run) -> str:
-    try:
-        return row_url(page.admin_site, run)
-    except NoReverseMatch:
-        return ""
-
-
-_BIG = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
+    return ((run.finished_at or timezone.now()) - run.started_at).total_seconds()

@@ -11,13 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ..insight.figures import Figures, count_statuses, oldest_judged, read_figures
+from ..insight.figures import Figures, oldest_judged, read_figures
 from ..insight.spans import show_span
 from ..models import ManagedBy, Run, Workflow
-from ..status import RunStatus
 from .links import list_url
 from .pictures.strip import StripItem, draw_strip
-from .read_only import LightChangeList
+from .pictures.words import count_statuses
+from .read_only import LightChangeList, can_see
 from .showing import NOTHING
 
 if TYPE_CHECKING:
@@ -43,8 +43,12 @@ class WorkflowChangeList(LightChangeList):
         workflows: list[Workflow] = list(self.result_list)
         self.result_list = workflows
         figures = read_figures(workflows)
+        site = self.model_admin.admin_site
+        has_runs = can_see(site, Run, request)
         for workflow in workflows:
             workflow.figures = figures[workflow.pk]  # type: ignore[attr-defined]
+            url = list_url(site, Run, workflow=workflow.name) if has_runs else ""
+            workflow.runs_url = url  # type: ignore[attr-defined]
 
 
 class WorkflowColumns(Mixed):
@@ -68,9 +72,8 @@ class WorkflowColumns(Mixed):
         if not last:
             return NOTHING
         strip = draw_strip([StripItem(status=each.status, at=each.created_at) for each in last])
-        labels = dict(RunStatus.choices)
-        words = ", ".join(f"{count} {labels[RunStatus(status)]}" for status, count in count_statuses(last))
-        url = list_url(self.admin_site, Run, workflow=workflow.name)
+        words = count_statuses(each.status for each in last)
+        url = getattr(workflow, "runs_url", "")
         text: SafeString | str = format_html('<a href="{}">{}</a>', url, words) if url else words
         return format_html('<span class="workflow-last">{} {}</span>', strip, text)
 

@@ -22,6 +22,7 @@ from .confirming import ask
 from .drafts import PUBLISH, WorkflowForm, is_staffs
 from .links import Link, list_url, row_url
 from .pages import RowsMixin
+from .read_only import can_see
 from .steps import JSON_BOX, StepInline
 from .triggering import may_trigger, show_trigger
 from .workflow_list import WorkflowChangeList, WorkflowColumns
@@ -45,12 +46,12 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     list_display = (
         "name",
         "enabled",
-        "owner",
-        "published_number",
         "last_runs",
         "success",
         "median",
         "p95",
+        "owner",
+        "published_number",
     )
     list_per_page = 50
     list_filter = ("enabled", "managed_by")
@@ -196,12 +197,10 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
         if not is_staffs(workflow) and self.has_change_permission(request, workflow):
             url = row_url(self.admin_site, workflow, "edit_here")
             yield Link(url=url, label=gettext_lazy("Edit here"))
-        if self.admin_site.is_registered(WorkflowVersion):
+        if can_see(self.admin_site, WorkflowVersion, request):
             url = list_url(self.admin_site, WorkflowVersion, **filters)
             yield Link(url=url, label=gettext_lazy("Versions"))
-        if self.admin_site.is_registered(Run) and self.admin_site.get_model_admin(Run).has_view_permission(
-            request
-        ):
+        if can_see(self.admin_site, Run, request):
             url = list_url(self.admin_site, Run, workflow=workflow.name)
             yield Link(url=url, label=gettext_lazy("Runs"))
 

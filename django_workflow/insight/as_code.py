@@ -21,7 +21,8 @@ def as_command(workflow: str, input: Mapping[str, Any], key: str) -> str:
     """Return the command line that triggers ``workflow``; rows are given by their keys."""
     words = ["python", "manage.py", "trigger_workflow", workflow]
     if key:
-        words += ["--key", key]
+        # What begins with a hyphen would be read as another option.
+        words += [f"--key={key}"] if key.startswith("-") else ["--key", key]
     if input:
         words += ["--input", json.dumps(_plain(input), ensure_ascii=False)]
     return shlex.join(words)
@@ -62,13 +63,14 @@ def _write(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_write(item) for item in value) + "]"
     if isinstance(value, Model):
-        return f"{type(value).__name__}.objects.get(pk={_write(value.pk)})"
+        model = type(value)
+        return f"{model.__name__}.{model._default_manager.name}.get(pk={_write(value.pk)})"
     if isinstance(value, datetime):
         return f"datetime.fromisoformat({value.isoformat()!r})"
     if isinstance(value, (date, time)):
         return f"{type(value).__name__}.fromisoformat({value.isoformat()!r})"
     if isinstance(value, timedelta):
-        return f"timedelta(seconds={value.total_seconds():g})"
+        return repr(value).removeprefix("datetime.")
     return _write(value.value) if isinstance(value, Enum) else repr(value)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from django import forms
 from django.utils.translation import gettext as _
 
 from ..definition.yaml_writing import write_yaml
@@ -48,6 +49,14 @@ def type_of(param: Param) -> str:
     return param.marker or _kind(param.schema())
 
 
+def describe_type(param: Param) -> str:
+    """Return the type of a param for people: a row by its model, null left out where nothing may be given."""
+    field = param.field()
+    if isinstance(field, forms.ModelChoiceField) and field.queryset is not None:
+        return str(field.queryset.model._meta.label)
+    return type_of(param) if param.required else type_of(param).removesuffix(" or null")
+
+
 def default_of(param: Param) -> str:
     """Return the default of a param as JSON."""
     return json.dumps(param.schema().get("default"))
@@ -85,6 +94,16 @@ def describe_crash(handler: Handler) -> str:
     return _("It runs again: at least once.")
 
 
+def describe_retry(handler: Handler) -> str:
+    """Return how it is retried, a policy after the other; an empty text for not at all."""
+    policies = (retry_to_json(policy).items() for policy in handler.retry)
+    return "; ".join(", ".join(f"{key}: {_plain(value)}" for key, value in policy) for policy in policies)
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def example_of(handler: Handler) -> str:
     """Return a step of this type as text of a definition, to be pasted and filled in."""
     wanted = [param for param in handler.params if param.required] or list(handler.params)[:1]
@@ -115,7 +134,7 @@ def where_used(using: str | None = None) -> dict[str, list[tuple[int, str]]]:
     """Return the published workflows, by key and name, that use each type, as an undo too. One query."""
     used: dict[str, dict[int, str]] = {}
     workflows = Workflow.objects.using(using).filter(published__isnull=False).order_by("name")
-    for pk, name, spec in workflows.values_list("pk", "name", "published__spec"):
+    for pk, name, spec in workflows.values_list("pk", "name", "published__spec").iterator():
         for type in _types(spec):
             handler = get_handler(type)
             used.setdefault(type if handler is None else handler.type, {})[pk] = name

@@ -42,6 +42,11 @@ class FailureGroup:
     message: str = ""
 
     @property
+    def is_named(self) -> bool:
+        """Whether each of its parts has a name."""
+        return bool(self.error_type and self.workflow and self.step)
+
+    @property
     def error_class(self) -> str:
         """The bare name of the class."""
         return self.error_type.rpartition(".")[2]

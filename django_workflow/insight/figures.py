@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,12 +82,6 @@ def read_figures(workflows: Collection[Workflow]) -> dict[int, Figures]:
     for key, *values in rows:
         found[key].append(_outcome(*values))
     return {workflow.pk: judge(found[workflow.pk]) for workflow in workflows}
-
-
-def count_statuses(outcomes: Iterable[Outcome]) -> list[tuple[str, int]]:
-    """Return how many there are of each status, in the order of the statuses."""
-    statuses = [each.status for each in outcomes]
-    return [(status, statuses.count(status)) for status in RunStatus.values if status in statuses]
 
 
 def _outcome(status: str, created: datetime, started: datetime | None, finished: datetime | None) -> Outcome:

@@ -14,7 +14,7 @@ from django.urls import path
 
 from django_workflow import define, trigger
 from django_workflow.admin import RunAdmin, WorkflowSubjectMixin
-from django_workflow.admin.subjects import taking_workflows
+from django_workflow.insight.taking import find_taking
 from django_workflow.models import Run, Source, Workflow
 from tests.testapp.models import Customer, Order
 
@@ -90,8 +90,8 @@ def test_workflows_that_take_such_a_row_are_known() -> None:
     define("free", steps=[ECHO])
     define("off", steps=[ECHO], input={"order": "testapp.Order"})
     Workflow.objects.filter(name="off").update(enabled=False)
-    assert taking_workflows(Order) == [("one", "order"), ("one", "other")]
-    assert taking_workflows(Customer) == [("two", "customer")]
+    assert [each.value for each in find_taking(Order)] == ["one:order", "one:other"]
+    assert [each.value for each in find_taking(Customer)] == ["two:customer"]
 
 
 def actions_of(client: Client) -> str:
@@ -140,7 +140,7 @@ def test_a_crafted_action_without_the_permission_starts_nothing(login: Login, or
 def test_too_many_rows_at_once_are_refused(
     login: Login, orders: list[Order], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_workflow.admin.subjects.MOST", 2)
+    monkeypatch.setattr("django_workflow.admin.subject_action.MOST", 2)
     client = login("trigger_workflow", "testapp.view_order")
     define("send", steps=[ECHO], input={"order": "testapp.Order"})
     data = {"action": "run_workflow", "_selected_action": [order.pk for order in orders], "confirmed": "1"}
