@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.test import Client, override_settings
+from django.contrib import admin
+from django.db import connections
+from django.test import Client
 
 from django_workflow import define
 from django_workflow.admin import picking
-from django_workflow.insight.as_code import as_command, as_python
-from django_workflow.models import Run, Source, Workflow
+from django_workflow.models import Run, Source, Workflow, WorkflowVersion
 from tests.testapp.models import Order
 
 from .conftest import Login
@@ -121,6 +121,102 @@ def test_of_many_rows_the_key_is_typed(
     assert Run.objects.get().subject == order
 
 
+@pytest.mark.parametrize("most_listed", [0, 50])
+def test_a_row_that_its_page_leaves_out_is_not_even_named(
+    login: Login, workflow: Workflow, order: Order, monkeypatch: pytest.MonkeyPatch, most_listed: int
+) -> None:
+    monkeypatch.setattr(picking, "MOST_LISTED", most_listed)
+    seen = Order.objects.create(number="B 1")
+    rows = Order.objects.exclude(pk=order.pk)
+    monkeypatch.setattr(admin.site.get_model_admin(Order), "get_queryset", lambda request: rows)
+    client = login("trigger_workflow", "testapp.view_order")
+    data = {"data.quantity": "1", "data.kind": "parcel"}
+    for page in (
+        client.get(url(workflow), {"data.order": order.pk}),
+        client.post(url(workflow), {**data, "data.order": order.pk}),
+    ):
+        assert "A 17" not in page.text
+    assert set(page.context["form"].errors) == {"data.order"}
+    assert "B 1" in client.get(url(workflow), {"data.order": seen.pk}).text
+    assert client.get(url(workflow), {"data.order": "odd"}).status_code == 200
+
+
+def test_fields_begin_with_what_the_address_gives(login: Login) -> None:
+    at = {"type": "datetime", "default": "2030-05-01T12:30:00+00:00"}
+    declared = {
+        "at": at,
+        "till": {**at, "required": False},
+        "fast": {"type": "bool", "default": True},
+        "tags": "list",
+    }
+    workflow = define("typed", steps=[ECHO], input={**declared, "day": "date", "clock": "time"})
+    given = {
+        "data.fast": "false",
+        "data.tags": '["a"]',
+        "data.till": "2031-01-02T03:04",
+        "data.day": "2030-05-01",
+    }
+    page = login("trigger_workflow").get(url(workflow), given)
+    for shown in (
+        'type="datetime-local" name="data.at" value="2030-05-01T12:30:00"',
+        'type="datetime-local" name="data.till" value="2031-01-02T03:04:00"',
+        'type="date" name="data.day" value="2030-05-01"',
+        'type="time" name="data.clock"',
+        "[&quot;a&quot;]",
+    ):
+        assert shown in page.text
+    assert input_of(page.context["command"])["fast"] is False
+    assert input_of(page.context["command"])["tags"] == ["a"]
+
+
+def test_who_may_start_runs_but_see_nothing_is_not_led_to_closed_doors(
+    login: Login, workflow: Workflow, draft: Workflow
+) -> None:
+    client = login("trigger_workflow")
+    free = define("free", steps=[ECHO])
+    for answer in (client.post(url(free), {"data.input": ""}), client.get(url(draft))):
+        assert answer.headers["Location"] == "/admin/"
+    page = client.get(url(free))
+    assert "Started: " in page.text
+    assert page.context["back"] == "/admin/"
+
+
+def test_input_that_cannot_be_stored_is_told_and_kept(login: Login) -> None:
+    workflow = define("free", steps=[ECHO])
+    page = login("trigger_workflow").post(url(workflow), {"data.input": '{"steps": "kept"}', "key": ""})
+    assert "this word has its own meaning" in page.text
+    assert "kept" in page.context["form"]["data.input"].value()
+    assert not Run.objects.exists()
+
+
+def test_a_declared_model_that_is_gone_is_told(login: Login, workflow: Workflow) -> None:
+    version = WorkflowVersion.objects.get()
+    version.spec["input"]["order"] = "gone.Order"
+    WorkflowVersion.objects.update(spec=version.spec)
+    other = Workflow.objects.create(name="later", published=None)
+    later = WorkflowVersion.objects.create(workflow=other, number=1, spec={**version.spec, "name": "later"})
+    Workflow.objects.filter(pk=other.pk).update(published=later)
+    page = login("trigger_workflow", "view_workflow").get(url(other), follow=True)
+    assert "no installed app has the model" in page.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_is_started_where_a_request_is_one_transaction(
+    login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+    workflow = define("free", steps=[ECHO])
+    login("trigger_workflow").post(url(workflow), {"data.input": "", "key": "k"})
+    assert Run.objects.get().status == "done"
+
+
+@pytest.mark.urls("tests.admin.test_everywhere")
+def test_a_second_site_keeps_the_person_who_started_a_run(admin_client: Client) -> None:
+    workflow = define("free", steps=[ECHO])
+    answer = admin_client.post(change_url(workflow, "trigger", site="/second"), {"data.input": ""})
+    assert answer.headers["Location"] == change_url(Run.objects.get(), site="/second")
+
+
 def test_a_workflow_that_is_off_says_so_first(login: Login, workflow: Workflow) -> None:
     Workflow.objects.update(enabled=False)
     client = login("trigger_workflow", "view_run")
@@ -151,8 +247,7 @@ def test_what_is_filled_in_is_shown_as_code_and_starts_nothing(
     client = login("trigger_workflow", "testapp.view_order")
     data = {"data.order": order.pk, "data.quantity": "3", "data.kind": "it's", "_preview": "1"}
     page = client.post(url(workflow), {**data, "data.kind": "parcel", "data.on": "2030-05-01"})
-    words = shlex.split(page.context["command"])
-    assert json.loads(words[words.index("--input") + 1]) == {
+    assert input_of(page.context["command"]) == {
         "order": order.pk,
         "quantity": 3,
         "kind": "parcel",
@@ -161,23 +256,29 @@ def test_what_is_filled_in_is_shown_as_code_and_starts_nothing(
     assert not Run.objects.exists()
 
 
-def test_code_that_is_shown_does_the_same(order: Order, workflow: Workflow) -> None:
-    given = {"order": order, "quantity": 2, "kind": "parcel", "on": date(2030, 5, 1)}
-    names: dict[str, Any] = {}
-    exec(as_python("send", given, "it's"), names)
-    assert (names["run"].key, names["run"].input["quantity"]) == ("it's", 2)
-    odd = {"text": "it's", "amount": Decimal("1.50"), "pause": timedelta(hours=2), "many": [{"a": None}]}
-    exec(as_python(define("free", steps=[ECHO]).name, odd, ""), names)
-    command = shlex.split(as_command("free", odd, "k"))
-    assert json.loads(command[-1]) == {
-        "text": "it's",
-        "amount": "1.50",
-        "pause": "2h",
-        "many": [{"a": None}],
-    }
+def input_of(command: str) -> Any:
+    """Return the input that a command line gives."""
+    words = shlex.split(command)
+    return json.loads(words[words.index("--input") + 1])
 
 
-@override_settings(ATOMIC_REQUESTS=True)
+def test_code_is_shown_for_what_the_form_begins_with(login: Login, workflow: Workflow) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    page = client.get(url(workflow), {"key": "it's", "data.on": "2030-05-01", "data.order": "404"})
+    assert input_of(page.context["command"]) == {"quantity": 1, "kind": "letter", "on": "2030-05-01"}
+    assert "date.fromisoformat('2030-05-01')" in page.context["python"]
+    assert shlex.split(page.context["command"])[4:6] == ["--key", "it's"]
+
+
+def test_code_is_shown_without_what_does_not_fit(login: Login, workflow: Workflow) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    data = {"data.order": "404", "data.quantity": "many", "data.kind": "parcel", "_preview": "1"}
+    page = client.post(url(workflow), data)
+    assert input_of(page.context["command"]) == {"kind": "parcel"}
+    assert "Without what does not fit:" in page.text
+    assert set(page.context["form"].errors) == {"data.order", "data.quantity"}
+
+
 def test_text_of_a_workflow_is_escaped(admin_client: Client) -> None:
     bad = "<script>alert(1)</script>"
     workflow = define("free", steps=[ECHO], description=bad)
