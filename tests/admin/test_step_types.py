@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from django_workflow import define, step
-from django_workflow.insight.catalogue import describe_crash, example_of, where_used
+from django_workflow import Retry, define, step
+from django_workflow.insight.catalogue import (
+    describe_crash,
+    describe_retry,
+    describe_type,
+    example_of,
+    where_used,
+)
 from django_workflow.registry import all_handlers, get_handler
+from tests.testapp.models import Order
 
 from .conftest import Login
 from .step_types import change_url
@@ -41,6 +48,45 @@ def test_types_are_searched(admin_client: Client) -> None:
     page = admin_client.get(PAGE, {"q": "APPROVAL"})
     assert [entry.handler.type for entry in page.context["entries"]] == ["flow.approval"]
     assert "No step type fits." in admin_client.get(PAGE, {"q": "<nothing>"}).text
+
+
+def test_types_are_listed_by_their_beginning(admin_client: Client) -> None:
+    text = admin_client.get(PAGE).text
+    assert '<a href="?q=flow."><strong>flow</strong></a>' in text
+    assert '<a href="#type-flow.approval">approval</a>' in text
+
+
+def test_params_are_told_in_words(admin_client: Client, register: Callable[..., Any]) -> None:
+    @register("admintest.words", retry=Retry(attempts=3, errors=("OSError", "Timeout")), timeout="90s")
+    def words(order: Order, other: Order | None = None, note: str | None = None, count: int = 2) -> None: ...
+
+    handler = get_handler("admintest.words")
+    assert handler is not None
+    assert [describe_type(param) for param in handler.params] == [
+        "testapp.Order",
+        "testapp.Order",
+        "string",
+        "integer",
+    ]
+    assert "errors: OSError, Timeout" in describe_retry(handler)
+    page = admin_client.get(PAGE, {"q": "admintest.words"})
+    [entry] = page.context["entries"]
+    assert [default for _param, _type, default in entry.params] == ["", "", "", "2"]
+    assert "optional" in page.text
+
+
+def test_the_page_reads_definitions_once(admin_client: Client, django_assert_max_num_queries: Any) -> None:
+    for number in range(8):
+        define(f"shop-{number}", steps=[{"type": "admintest.echo"}])
+    with django_assert_max_num_queries(6):
+        assert "shop-7" in admin_client.get(PAGE).text
+
+
+def test_workflows_are_no_links_for_who_may_not_open_them(login: Login) -> None:
+    workflow = define("shop", steps=[{"type": "admintest.echo"}])
+    text = login("view_run").get(PAGE).text
+    assert "shop" in text
+    assert change_url(workflow) not in text
 
 
 def test_a_type_whose_params_cannot_be_read_says_why(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 from django_workflow import define, trigger
-from django_workflow.admin import RunAdmin, WorkflowSubjectMixin
+from django_workflow.admin import RunAdmin, WorkflowAdmin, WorkflowSubjectMixin
 from django_workflow.insight.taking import find_taking
 from django_workflow.models import Run, Source, Workflow
 from tests.testapp.models import Customer, Order
@@ -34,7 +35,15 @@ class OrderAdmin(WorkflowSubjectMixin, admin.ModelAdmin):
 site = AdminSite("shop")
 site.register(Order, OrderAdmin)
 site.register(Run, RunAdmin)
-urlpatterns = [path("admin/", admin.site.urls), path("shop/", site.urls)]
+site.register(Workflow, WorkflowAdmin)
+# A site for the project's own rows only.
+sparse_site = AdminSite("sparse")
+sparse_site.register(Order, OrderAdmin)
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("shop/", site.urls),
+    path("sparse/", sparse_site.urls),
+]
 LIST = "/shop/testapp/order/"
 
 
@@ -72,6 +81,46 @@ def test_many_runs_cost_no_more_and_lead_to_the_list(login: Login, orders: list[
     assert f"/shop/django_workflow/run/?about=testapp.order%3A{orders[0].pk}" in text
 
 
+def test_the_page_of_a_row_leads_to_forms_that_have_it_filled_in(login: Login, orders: list[Order]) -> None:
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    client = login("view_run", "trigger_workflow", "testapp.view_order")
+    text = client.get(page_of(orders[1])).text
+    [start] = re.findall(r'<a href="([^"]+)">send \(order\)</a>', text)
+    assert start.startswith("/shop/django_workflow/workflow/")
+    assert f'<option value="{orders[1].pk}" selected>' in client.get(start).text
+    client.post(start, {"data.order": orders[1].pk, "key": ""})
+    assert Run.objects.get().subject == orders[1]
+
+
+def test_who_may_not_start_runs_is_led_to_no_form(login: Login, orders: list[Order]) -> None:
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    assert "send (order)" not in login("view_run", "testapp.view_order").get(page_of(orders[0])).text
+
+
+def test_a_site_without_runs_leads_nowhere(login: Login, orders: list[Order]) -> None:
+    client = login("view_run", "trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    for _ in range(11):
+        trigger("send", {"order": orders[0]}, subject=orders[0])
+    text = client.get(f"/sparse/testapp/order/{orders[0].pk}/change/").text
+    assert text.count("<td>send</td>") == 10
+    assert "django_workflow/run" not in text
+    data = {"action": "run_workflow", "_selected_action": [orders[0].pk], "confirmed": "1"}
+    page = client.post("/sparse/testapp/order/", data, follow=True)
+    assert "Started: " in page.text
+    assert 'href=""' not in page.text
+
+
+def test_text_of_a_row_is_escaped(login: Login) -> None:
+    bad = Order.objects.create(number="<b>17</b>")
+    client = login("view_run", "trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order", "kind": "str"})
+    assert "<b>17" not in client.get(page_of(bad)).text
+    page = client.post(LIST, {"action": "run_workflow", "_selected_action": [bad.pk]})
+    assert "1 run is started, about:" in page.text
+    assert "<b>17" not in page.text
+
+
 def test_who_may_not_see_runs_sees_none(login: Login, orders: list[Order]) -> None:
     client = login("testapp.view_order")
     define("send", steps=[ECHO])
@@ -103,6 +152,8 @@ def test_the_action_is_there_where_a_workflow_takes_such_rows(login: Login, orde
     assert "Run a workflow…" not in actions_of(client)
     define("send", steps=[ECHO], input={"order": "testapp.Order"})
     assert "Run a workflow…" in actions_of(client)
+    popup = client.get(LIST, {"_popup": "1"})
+    assert "Run a workflow…" not in popup.text
 
 
 def test_a_run_is_started_about_each_chosen_row(
@@ -133,7 +184,38 @@ def test_a_crafted_action_without_the_permission_starts_nothing(login: Login, or
     client = login("testapp.view_order")
     define("send", steps=[ECHO], input={"order": "testapp.Order"})
     data = {"action": "run_workflow", "_selected_action": [orders[0].pk], "confirmed": "1"}
-    client.post(LIST, {**data, "workflow_and_field": "send:order"})
+    answer = client.post(LIST, {**data, "workflow_and_field": "send:order"})
+    assert answer.status_code == 403
+    assert not Run.objects.exists()
+
+
+def test_where_one_run_cannot_be_started_none_is(
+    login: Login, orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+
+    def delete_last(page: OrderAdmin, request: Any, row: Order | None = None) -> bool:
+        if row == orders[0]:
+            row.delete()
+        return True
+
+    # The list begins with the latest, so that the others are started before.
+    monkeypatch.setattr(OrderAdmin, "has_view_permission", delete_last)
+    data = {"action": "run_workflow", "_selected_action": [order.pk for order in orders], "confirmed": "1"}
+    page = client.post(LIST, data)
+    assert page.context["form"].errors
+    assert not Run.objects.exists()
+
+
+def test_rows_that_may_not_be_viewed_start_nothing(
+    login: Login, orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    monkeypatch.setattr(OrderAdmin, "has_view_permission", lambda page, request, row=None: row != orders[1])
+    data = {"action": "run_workflow", "_selected_action": [order.pk for order in orders], "confirmed": "1"}
+    assert client.post(LIST, data).status_code == 403
     assert not Run.objects.exists()
 
 

@@ -113,6 +113,32 @@ def test_the_list_costs_the_same_with_more_workflows_and_runs(
 
 
 @pytest.mark.django_db
+def test_the_list_is_counted_without_its_figures(admin_client: Client, make_run: MakeRun) -> None:
+    make_run(ECHO)
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST)
+    counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+    assert counts
+    assert not any("django_workflow_run" in sql for sql in counts)
+
+
+@pytest.mark.django_db
+def test_who_may_not_see_runs_is_not_led_to_them(login: Login, make_run: MakeRun) -> None:
+    make_run(ECHO)
+    text = login("view_workflow").get(LIST).text
+    assert "1 done" in text
+    assert "/run/?workflow=" not in text
+
+
+@pytest.mark.django_db
+def test_workflows_are_deleted_from_the_list(login: Login, draft: Workflow) -> None:
+    client = login("view_workflow", "delete_workflow")
+    data = {"action": "delete_selected", "_selected_action": [draft.pk], "post": "yes"}
+    assert client.post(LIST, data).status_code == 302
+    assert not Workflow.objects.exists()
+
+
+@pytest.mark.django_db
 def test_a_workflow_that_was_never_published_has_a_line(login: Login, draft: Workflow) -> None:
     client = login("view_workflow")
     assert "shop" in client.get(LIST).text
