@@ -80,7 +80,7 @@ def run(version: str, django: str, arguments: Sequence[str]) -> str:
         return f"failed: {error}"
     environment = {**os.environ, "WORKFLOW_TEST_DATABASE": "sqlite"}
     done = subprocess.run([inside, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False)
-    if done.returncode == NOTHING_CHOSEN:
+    if done.returncode == NOTHING_CHOSEN and "-k" in " ".join(arguments):
         return "passed: nothing of it was chosen"
     return "passed" if done.returncode == 0 else f"failed: pytest ended with {done.returncode}"
 

@@ -46,7 +46,8 @@ class RowsMixin(LooksMixin, Mixed):
 
         Django allows any lookup on a column, by which what is hidden could be found out letter by letter.
         """
-        return lookup in self.lookups_of_links or any(_is_of(each, lookup) for each in self.list_filter)
+        filters = [*self.list_filter, *([self.date_hierarchy] if self.date_hierarchy else [])]
+        return lookup in self.lookups_of_links or any(_is_of(each, lookup) for each in filters)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Return the list."""

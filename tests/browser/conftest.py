@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # Playwright runs an event loop in this thread, from which Django would else refuse to be called.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -15,6 +15,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 
 from tests.private_server import is_ci
+
+if TYPE_CHECKING:
+    from .visitor import Visitor
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -27,11 +30,12 @@ ARGUMENTS = (
     "--no-first-run",
 )
 PHONE, DESK = 390, 1280
+HEIGHTS = {PHONE: 844, DESK: 900}
 OpenWindow = Callable[..., Any]
 MakeUser = Callable[..., User]
 
 
-def _missing(reason: str) -> None:
+def _missing(reason: str) -> NoReturn:
     if is_ci():
         pytest.fail(reason)
     pytest.skip(reason)
@@ -61,13 +65,18 @@ def open_window(browser: Any, live_server: Any, transactional_db: None) -> Itera
     with ExitStack() as stack:
 
         def open_one(
-            user: User | None = None, *, scheme: str = "light", width: int = DESK, has_script: bool = True
+            user: User | None = None,
+            *,
+            scheme: str = "light",
+            width: int = DESK,
+            has_script: bool = True,
+            has_motion: bool = False,
         ) -> Visitor:
             context = browser.new_context(
                 color_scheme=scheme,
-                viewport={"width": width, "height": 844},
+                viewport={"width": width, "height": HEIGHTS[width]},
                 java_script_enabled=has_script,
-                reduced_motion="reduce",
+                reduced_motion="no-preference" if has_motion else "reduce",
                 locale="en-US",
                 timezone_id="UTC",
             )

@@ -1,12 +1,14 @@
 """The tests' settings with a Content Security Policy.
 
 WORKFLOW_TEST_CSP is ``self`` (default: everything from the site itself) or, from Django 6.1 on, ``nonce``
-(only scripts and styles that carry the response's nonce, and what they load).
+(only scripts and styles that carry the response's nonce, and what they load). Where the admin cannot keep
+to the policy that is asked for, these settings refuse it.
 """
 
 import os
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
 from tests.settings import *  # noqa: F403
 from tests.settings import MIDDLEWARE, TEMPLATES
@@ -14,6 +16,8 @@ from tests.settings import MIDDLEWARE, TEMPLATES
 LANGUAGE_CODE = os.environ.get("WORKFLOW_TEST_LANGUAGE", "en-us")
 CSP = os.environ.get("WORKFLOW_TEST_CSP", "self")
 _SELF = {"default-src": ["'self'"]}
+if CSP not in (("self", "nonce") if django.VERSION >= (6, 1) else ("self",)):
+    raise ImproperlyConfigured(f"WORKFLOW_TEST_CSP={CSP} is not for Django {django.__version__}")
 
 if django.VERSION >= (6, 0):
     from django.utils import csp

@@ -9,12 +9,14 @@ from typing import Any
 import django
 import pytest
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
 from django_workflow import define, restart_run, trigger
 from django_workflow.engine.bulk import start_bulk
+from django_workflow.engine.publish import publish
 from django_workflow.engine.run_filters import RunFilters
 from django_workflow.links import ApprovalLink, link_url
 from django_workflow.models import Run, StepRun, Workflow
@@ -63,6 +65,11 @@ def waiting_run() -> Run:
     return trigger("discount", {"customer": "Ann"})
 
 
+def done_run() -> Run:
+    define("welcome", steps=[{"name": "greet", "type": "admintest.echo", "with": {"value": "Hello"}}])
+    return trigger("welcome", key="signup-1")
+
+
 def late_run() -> Run:
     run = trigger(define("late", steps=[{"name": "rest", "type": "flow.sleep", "with": {"for": "1h"}}]))
     StepRun.objects.update(due_at=timezone.now() - timedelta(minutes=10))
@@ -83,6 +90,12 @@ def draft() -> Workflow:
     workflow = Workflow.objects.create(name="draft", description="Not yet published")
     workflow.steps.create(position=0, name="first", type="mail.send", params={"to": "{{ email }}"})
     workflow.steps.create(position=1, name="second", type="admintest.echo", condition="total > 1")
+    return workflow
+
+
+def published() -> Workflow:
+    workflow = draft()
+    publish(workflow, using="default", by=User.objects.get())
     return workflow
 
 
@@ -133,16 +146,19 @@ def approval_link() -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "workflows": with_several(f"{SITE}/workflow/"),
     "workflow-draft": lambda: change_url(draft()),
+    "workflow-published": lambda: change_url(published()),
     "workflow-of-code": lambda: change_url(failed_run().workflow),
     "trigger": lambda: change_url(declared(), "trigger"),
     "trigger-free": lambda: change_url(failed_run().workflow, "trigger"),
     "version": version_page,
     "runs": with_several(f"{SITE}/run/"),
     "runs-unresolved": with_several(f"{SITE}/run/?state=unresolved&_facets=True"),
+    "run-done": lambda: change_url(done_run()),
     "run-failed": lambda: change_url(failed_run()),
     "run-waiting": lambda: change_url(waiting_run()),
     "run-late": lambda: change_url(late_run()),
     "step-run": step_run_page,
+    "cancel": lambda: change_url(waiting_run(), "cancel"),
     "retry": lambda: change_url(failed_run(), "retry"),
     "restart": lambda: change_url(failed_run(), "restart"),
     "skip": lambda: change_url(failed_run(), "skip"),
@@ -193,3 +209,27 @@ def test_a_page_that_breaks_the_rules_is_found(open_window: OpenWindow, make_use
         window.examine("broken")
     assert any("404" in problem for problem in window.problems)
     assert any("style-src" in problem for problem in window.problems)
+
+
+def test_what_is_left_out_is_broken_by_stock_pages(
+    open_window: OpenWindow, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from .visitor import STOCK
+
+    stock = admin.site.get_model_admin(User)
+    monkeypatch.setattr(stock, "search_help_text", "The beginning of a name.")
+    monkeypatch.setattr(stock, "show_full_result_count", False)
+    window = open_window(make_user(), width=PHONE)
+    found = set()
+    for page in ("admin:auth_user_changelist", "admin:app_list"):
+        window.open(reverse(page, kwargs={"app_label": "auth"} if page == "admin:app_list" else None))
+        found |= window.find_stock()
+    assert found == STOCK
+
+
+def test_a_page_is_still_right_after_it_was_examined(open_window: OpenWindow, make_user: MakeUser) -> None:
+    user = make_user()
+    window = open_window(user)
+    window.open(change_url(failed_run()))
+    window.examine("run-failed")
+    assert window.problems == []

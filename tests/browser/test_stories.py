@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +17,9 @@ from tests.admin.step_types import MENDED, change_url
 
 from .conftest import MakeUser, OpenWindow
 from .keyboard import follow, go_to
-from .visitor import Visitor
+
+if TYPE_CHECKING:
+    from .visitor import Visitor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +97,7 @@ def test_an_approval_is_given_in_the_inbox(open_window: OpenWindow, make_user: M
 def test_a_run_is_watched_until_it_is_done(open_window: OpenWindow, make_user: MakeUser) -> None:
     run = trigger(define("order", steps=[WAIT, {"name": "after", "type": "admintest.echo"}]))
     window = open_window(make_user())
+    window.page.clock.install()
     window.open(change_url(run))
     window.page.click("summary:has-text('As a table')")
     window.page.click("summary:has-text('Input')")
@@ -113,7 +116,7 @@ def test_a_run_is_watched_until_it_is_done(open_window: OpenWindow, make_user: M
     window.page.wait_for_selector(".workflow-head .workflow-badge[data-status=cancelled]")
     assert window.page.url == address
     count = len(asked)
-    window.page.wait_for_timeout(2500)
+    window.page.clock.run_for(60_000)
     assert len(asked) == count
     assert window.problems == []
 
@@ -138,6 +141,7 @@ def test_a_step_is_opened_and_closed_in_place(open_window: OpenWindow, make_user
 def test_a_page_stops_asking_when_the_session_is_over(open_window: OpenWindow, make_user: MakeUser) -> None:
     run = trigger(define("order", steps=[WAIT]))
     window = open_window(make_user())
+    window.page.clock.install()
     window.expected.add(403)
     window.open(change_url(run))
     window.context.clear_cookies()
@@ -145,7 +149,7 @@ def test_a_page_stops_asking_when_the_session_is_over(open_window: OpenWindow, m
     asked: list[str] = []
     window.page.on("request", lambda request: asked.append(request.url))
     pause_run(run)
-    window.page.wait_for_timeout(2000)
+    window.page.clock.run_for(60_000)
     assert asked == []
     assert "You are logged out" in text_of(window)
 
