@@ -34,7 +34,7 @@ class WorkflowChangeList(LightChangeList):
     def get_queryset(self, request: HttpRequest, *args: Any, **options: Any) -> QuerySet[Model]:
         """Return the rows with how far back their runs are judged."""
         rows: QuerySet[Any] = super().get_queryset(request, *args, **options)
-        annotated: QuerySet[Model] = rows.annotate(oldest_judged=oldest_judged())
+        annotated: QuerySet[Model] = rows.annotate(oldest_judged=oldest_judged(rows.db))
         return annotated
 
     def get_results(self, request: HttpRequest) -> None:

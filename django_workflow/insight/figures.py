@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import connections
 from django.db.models import OuterRef, Q, Subquery
 
 from ..models import Run, Workflow
@@ -58,9 +59,15 @@ def judge(outcomes: Sequence[Outcome]) -> Figures:
     )
 
 
-def oldest_judged(using: str | None = None) -> Subquery:
+def oldest_judged(using: str) -> Subquery:
     """Return the id of the oldest run that is judged, for each workflow of a query; null where all are."""
-    runs = Run.objects.using(using).filter(workflow=OuterRef("pk")).order_by("-id")
+    workflow = OuterRef("pk")
+    of_it = {"workflow_id": workflow}
+    if connections[using].vendor != "mysql":
+        # A range of one. PostgreSQL, told that they are equal, needs the order of the ids only, and may walk
+        # back over the runs of all workflows; MariaDB would walk the index from its beginning.
+        of_it = {"workflow_id__gte": workflow, "workflow_id__lte": workflow}
+    runs = Run.objects.using(using).filter(**of_it).order_by("workflow_id", "-id")
     return Subquery(runs.values("pk")[JUDGED - 1 : JUDGED])
 
 
