@@ -15,7 +15,6 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..insight.taking import find_taking
@@ -35,6 +34,8 @@ SHOWN = 10
 FIELD = "workflow_runs"
 # Where a row keeps what its page shows for this user: a method that shows a field is told no request.
 STARTS = "_workflow_starts"
+# Where a request keeps whether a workflow takes rows of the model that it is about.
+TAKEN = "_workflow_takes_rows"
 _BIG = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
 
 
@@ -78,22 +79,28 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
         """Return the model's own fields: the runs have a part of the page for themselves."""
         return [name for name in super().get_fields(request, obj) if name != FIELD]
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         """Return the model's own actions, and that of running a workflow where one takes such rows."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if self.actions is None or IS_POPUP_VAR in request.GET or not is_allowed(request, "trigger_workflow"):
-            return actions
-        return (
-            {**actions, ACTION: (run_workflow, ACTION, _("Run a workflow…"))}
-            if find_taking(self.model)
-            else actions
-        )
+        # Django 6.1 has actions on the page of a row too, and says which are asked for.
+        place = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **place)
+        is_list = action_location is None or action_location.name == "CHANGE_LIST"
+        has_actions = self.actions is not None and IS_POPUP_VAR not in request.GET
+        if is_list and has_actions and is_allowed(request, "trigger_workflow") and self._is_taken(request):
+            actions[ACTION] = self.get_action(run_workflow)
+        return actions
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Return the list. Raises ``PermissionDenied`` for the action, sent by who may not."""
         if ACTION in request.POST.getlist("action") and not is_allowed(request, "trigger_workflow"):
             raise PermissionDenied
         return super().changelist_view(request, extra_context)
+
+    def _is_taken(self, request: HttpRequest) -> bool:
+        """Say whether a workflow takes rows of this model; asked once a request."""
+        if not hasattr(request, TAKEN):
+            setattr(request, TAKEN, bool(find_taking(self.model)))
+        return bool(getattr(request, TAKEN))
 
     def _starts(self, request: HttpRequest, row: Model) -> Iterator[Link]:
         """Yield the forms that start a run, with the row filled in."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import translation
 
 from django_workflow import define, trigger
 from django_workflow.models import Run, Workflow
@@ -69,6 +70,8 @@ def draft() -> Workflow:
 
 @pytest.fixture(autouse=True)
 def nothing_mended() -> Any:
-    """Let the failing step type fail again after each test."""
+    """Let the failing step type fail again after each test, in the language of the settings."""
     yield
     MENDED.clear()
+    # A request in German leaves its thread in German.
+    translation.deactivate()

@@ -156,6 +156,14 @@ def test_the_action_is_there_where_a_workflow_takes_such_rows(login: Login, orde
     assert "Run a workflow…" not in popup.text
 
 
+def test_the_list_asks_once_which_workflows_take_such_rows(login: Login, orders: list[Order]) -> None:
+    client = login("trigger_workflow", "testapp.view_order")
+    define("send", steps=[ECHO], input={"order": "testapp.Order"})
+    with CaptureQueriesContext(connection) as queries:
+        client.get(LIST)
+    assert sum("django_workflow_workflowversion" in each["sql"] for each in queries) == 1
+
+
 def test_a_run_is_started_about_each_chosen_row(
     login: Login, orders: list[Order], django_capture_on_commit_callbacks: Any
 ) -> None:

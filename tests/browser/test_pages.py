@@ -106,6 +106,10 @@ def declared() -> Workflow:
         "quantity": {"type": "int", "default": 1, "help": "How many pieces."},
         "kind": {"type": "str", "choices": ["letter", "parcel"]},
         "on": {"type": "date", "required": False},
+        "since": {"type": "datetime", "required": False},
+        "at": {"type": "time", "required": False},
+        "words": {"type": "list", "default": []},
+        "is_gift": "bool",
     }
     return define("declared", steps=[{"type": "admintest.echo"}], input=input)
 
@@ -124,6 +128,11 @@ def with_several(path: str) -> Callable[[], str]:
         return path
 
     return prepare
+
+
+def subject_page() -> str:
+    run = failed_run()
+    return f"/admin/testapp/order/{run.subject_id}/change/"
 
 
 def step_run_page() -> str:
@@ -158,6 +167,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "run-waiting": lambda: change_url(waiting_run()),
     "run-late": lambda: change_url(late_run()),
     "step-run": step_run_page,
+    "subject": subject_page,
     "cancel": lambda: change_url(waiting_run(), "cancel"),
     "retry": lambda: change_url(failed_run(), "retry"),
     "restart": lambda: change_url(failed_run(), "restart"),

@@ -14,6 +14,7 @@ from django.db import connections
 from django_workflow import cancel_run, define, pause_run, send_event, trigger
 from django_workflow.models import Run
 from tests.admin.step_types import MENDED, change_url
+from tests.testapp.models import Order
 
 from .conftest import MakeUser, OpenWindow
 from .keyboard import follow, go_to
@@ -187,3 +188,24 @@ def test_who_may_only_look_sees_neither_verb_nor_payload(
         assert "the bank said no" not in source
         assert "Retry" not in text_of(window)
     assert window.problems == []
+
+
+def test_a_workflow_is_run_for_chosen_rows(open_window: OpenWindow, make_user: MakeUser) -> None:
+    for number in range(2):
+        Order.objects.create(number=f"A {number}")
+    input = {"order": "testapp.Order", "kind": {"type": "str", "choices": ["letter", "parcel"]}}
+    define("send", steps=[{"type": "admintest.echo"}], input=input)
+    define("bill", steps=[{"type": "admintest.echo"}], input={"order": "testapp.Order"})
+    window = open_window(make_user())
+    window.open("/admin/testapp/order/")
+    window.page.check("#action-toggle")
+    window.page.select_option("select[name=action]", label="Run a workflow…")
+    window.page.click("button[name=index]")
+    window.examine("subject-action-workflow")
+    window.page.check("input[value='send:order']")
+    window.page.click("button:has-text('Go on')")
+    window.examine("subject-action")
+    window.page.click("button:has-text('Start')")
+    window.page.wait_for_selector(".messagelist")
+    assert {run.subject for run in Run.objects.all()} == set(Order.objects.all())
+    assert set(Run.objects.values_list("workflow__name", "status")) == {("send", "done")}
