@@ -41,13 +41,17 @@ def _pages() -> list[tuple[str, str]]:
     from django_workflow import define, trigger
     from django_workflow.models import StepRun
     from tests.admin import step_types  # noqa: F401 – registers them
+    from tests.testapp.models import Order
 
-    define("shop", steps=[{"name": "broken", "type": "admintest.fail"}])
-    run = trigger("shop")
+    order = Order.objects.create(number="A 17")
+    define("shop", steps=[{"name": "broken", "type": "admintest.fail"}], input={"order": "testapp.Order"})
+    run = trigger("shop", {"order": order}, subject=order)
     site = "/admin/django_workflow"
     row, workflow = StepRun.objects.get(), run.workflow
     return [
         ("/admin/", "Failures"),
+        ("/admin/testapp/order/", "Run a workflow…"),
+        (f"/admin/testapp/order/{order.pk}/change/", f"/run/{run.pk}/change/"),
         (f"{site}/workflow/", "shop"),
         (f"{site}/workflow/{workflow.pk}/change/", "broken"),
         (f"{site}/workflow/{workflow.pk}/trigger/", "shop"),

@@ -6,6 +6,7 @@ from unfold.sites import UnfoldAdminSite
 
 from django_workflow import admin as pages
 from django_workflow import models
+from tests.testapp.models import Order
 
 site = UnfoldAdminSite()
 for model, mixin in (
@@ -20,5 +21,6 @@ for model, mixin in (
     (models.StepType, pages.StepTypeAdminMixin),
 ):
     site.register(model, type(mixin.__name__.removesuffix("Mixin"), (mixin, ModelAdmin), {}))
+site.register(Order, type("OrderAdmin", (pages.WorkflowSubjectMixin, ModelAdmin), {}))
 
 urlpatterns = [path("admin/", site.urls)]
