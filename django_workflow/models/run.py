@@ -120,7 +120,12 @@ class Run(models.Model):
     # How many calls stand above this run.
     depth = models.PositiveSmallIntegerField(default=0, editable=False)
     restarted_from = models.ForeignKey(
-        "self", models.SET_NULL, null=True, related_name="restarts", verbose_name=_("restarted from")
+        "self",
+        models.SET_NULL,
+        null=True,
+        related_name="restarts",
+        db_index=False,
+        verbose_name=_("restarted from"),
     )
     subject_type = models.CharField(_("subject type"), max_length=150, blank=True)
     subject_id = models.CharField(_("subject id"), max_length=255, blank=True)
@@ -184,6 +189,12 @@ class Run(models.Model):
                 fields=("subject_id", "subject_type"),
                 name="workflow_run_about",
                 condition=~Q(subject_type=""),
+            ),
+            # Of those that have one: SQLite takes a whole index of nothing but NULL for useless.
+            models.Index(
+                fields=("restarted_from",),
+                name="workflow_run_restarts",
+                condition=Q(restarted_from__isnull=False),
             ),
             # The pages of the admin: a workflow's latest runs, what failed lately, the beginning of a key.
             models.Index(fields=("workflow", "-id"), name="workflow_run_latest"),

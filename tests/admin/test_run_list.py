@@ -278,3 +278,14 @@ def test_what_does_not_fit_is_told_for_each_of_the_chosen_runs(
     levels = [message.level_tag for message in page.context["messages"]]
     assert levels == ["error", "error"]
     assert set(Run.objects.values_list("status", flat=True)) == {"waiting"}
+
+
+def test_what_is_unresolved_is_found_by_indexes(make_run: MakeRun) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's plan says so without rows")
+    make_run(FAIL)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    plan = Run.objects.unresolved().explain()
+    assert "workflow_run_restarts" in plan
+    assert "workflow_run_ended" in plan

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandParser, no_translations
 
 from ...engine.health import DatabaseFacts, Health, examine
 from ...engine.tick import clock_aliases
@@ -24,6 +24,7 @@ class Command(BaseCommand):
         """Declare the form of the answer."""
         parser.add_argument("--json", action="store_true", help="Print what was seen as JSON.")
 
+    @no_translations
     def handle(self, **options: Any) -> None:
         """Look, and show."""
         health = examine(clock_aliases())
