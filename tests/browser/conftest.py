@@ -30,7 +30,6 @@ ARGUMENTS = (
     "--no-first-run",
 )
 PHONE, DESK = 390, 1280
-HEIGHTS = {PHONE: 844, DESK: 900}
 OpenWindow = Callable[..., Any]
 MakeUser = Callable[..., User]
 
@@ -74,7 +73,7 @@ def open_window(browser: Any, live_server: Any, transactional_db: None) -> Itera
         ) -> Visitor:
             context = browser.new_context(
                 color_scheme=scheme,
-                viewport={"width": width, "height": HEIGHTS[width]},
+                viewport={"width": width, "height": 844 if width == PHONE else 900},
                 java_script_enabled=has_script,
                 reduced_motion="no-preference" if has_motion else "reduce",
                 locale="en-US",
