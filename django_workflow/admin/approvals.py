@@ -91,7 +91,9 @@ class ApprovalAdminMixin(PageAdminMixin):
 
     def _refused(self, request: HttpRequest, row: StepRun, error: VerbRefused) -> HttpResponse:
         """Say who was faster; by now that may be this person, who pressed the button twice."""
-        now = _light(StepRun.objects.all()).get(pk=row.pk)
+        now = _light(StepRun.objects.all()).filter(pk=row.pk).first()
+        if now is None:
+            return self._back(request, _say_is_over(row), messages.INFO)
         if isinstance(error, NotAllowed) and _is_asked(now, _person(request)):
             raise PermissionDenied
         return self._back(request, _say_why_not(now), messages.INFO)
@@ -142,6 +144,10 @@ def _say_why_not(row: StepRun) -> str:
             "workflow": row.run.workflow.name,
             "answers": said,
         }
+    return _say_is_over(row)
+
+
+def _say_is_over(row: StepRun) -> str:
     return _("%s: this is not asked any more.") % row.run.workflow.name
 
 

@@ -28,9 +28,11 @@ from ..insight.filters_in_words import describe_filters
 from ..models import BulkAction, Run
 from ..status import RunStatus
 from .allowed import check_may_view, is_allowed
+from .bulk_page import show_title
 from .confirming import ask
 from .links import list_url, row_url
 from .pages import render_page
+from .read_only import can_see
 from .run_list import READERS, read_filters
 from .verb_forms import VerbForm
 from .verbs import BY_NAME, VERBS, RunVerb
@@ -85,12 +87,22 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
     form = verb.bulk_form(request.POST if request.method == "POST" else None)
     bulk = _start(verb, filters, form, request, using) if request.method == "POST" else None
     if bulk is not None:
-        return HttpResponseRedirect(row_url(page.admin_site, bulk))
+        return _show_started(page, request, bulk, back)
     shown = {"verb": verb.label, "count": number_format(count, force_grouping=True)}
     title = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", count) % shown
     stored = {FILTERS: signing.dumps(filters.as_json(), salt=SALT)}
     facts = describe_filters(filters)
     return ask(request, page, title, verb.text, facts=facts, back=back, form=form, hidden=stored)
+
+
+def _show_started(
+    page: admin.ModelAdmin[Any], request: HttpRequest, bulk: BulkAction, back: str
+) -> HttpResponse:
+    """Go to the bulk action's page; where this site or person has none, say that it is under way."""
+    if can_see(page.admin_site, BulkAction, request):
+        return HttpResponseRedirect(row_url(page.admin_site, bulk))
+    page.message_user(request, show_title(bulk), messages.SUCCESS)
+    return HttpResponseRedirect(back)
 
 
 def _check_is_whole(page: admin.ModelAdmin[Any], request: HttpRequest) -> None:

@@ -90,11 +90,20 @@ def _adapt(field: forms.Field, site: AdminSite, request: HttpRequest) -> forms.F
     if isinstance(field, forms.TypedChoiceField) and field.required and field.initial is None:
         # The browser shows the first one as chosen.
         field.initial = next(iter(field.widget.choices))[0]
-    if isinstance(field, forms.DateTimeField) and field.initial is not None:
+    if isinstance(field, (forms.DateTimeField, forms.TimeField)) and field.initial is not None:
         field.initial = field.to_python(field.initial)
     if type(field) in _WIDGETS:
         field.widget = deepcopy(_WIDGETS[type(field)])
+        if getattr(field.initial, "microsecond", 0):
+            _keep_microseconds(field)
     return field
+
+
+def _keep_microseconds(field: forms.Field) -> None:
+    # A browser's own field for a time has milliseconds at most, and shows nothing for more digits.
+    field.widget.input_type = "text"
+    field.widget.format += ".%f"
+    field.widget.supports_microseconds = True
 
 
 def _adapt_rows(field: forms.ModelChoiceField[Model], site: AdminSite, request: HttpRequest) -> forms.Field:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.db import models
@@ -78,6 +79,9 @@ class StepInline(StackedInline):
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         """Return the class of the formset, which is told who asks and for what."""
         formset = super().get_formset(request, obj, **kwargs)
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        if most is not None:  # No browser can send more steps; a forged count is not worth drawing forms for.
+            formset.max_num = formset.absolute_max = most // len(formset.form.base_fields)
         formset.request = request  # type: ignore[attr-defined]
         formset.is_publishing = PUBLISH in request.POST  # type: ignore[attr-defined]
         formset.is_writable = self._may_write(request, obj)  # type: ignore[attr-defined]

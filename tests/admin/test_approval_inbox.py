@@ -15,6 +15,7 @@ from django.urls import path
 
 from django_workflow import approve, cancel_run, define, trigger
 from django_workflow.admin import ApprovalAdmin, approvals
+from django_workflow.approval_form import give_answer
 from django_workflow.exceptions import NotAllowed
 from django_workflow.models import Answer, Approval, Run, StepRun
 from tests.testapp.models import Order, Tag
@@ -301,3 +302,18 @@ def test_a_second_site_answers_for_itself(staff: Client, ask: Ask) -> None:
     assert 'href="/admin/' not in text
     response = staff.post(url_of(run, "/second"), {"verdict": "approve"})
     assert response.headers["Location"] == "/second/django_workflow/approval/"
+
+
+def test_a_run_that_is_deleted_before_the_answer_is_not_asked_any_more(
+    staff: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ask()
+
+    def delete_first(*args: Any) -> bool:
+        Run.objects.all().delete()
+        return give_answer(*args)
+
+    monkeypatch.setattr(approvals, "give_answer", delete_first)
+    page = staff.post(url_of(run), {"verdict": "approve"}, follow=True)
+    assert page.redirect_chain == [(PAGE, 302)]
+    assert "Ask: this is not asked any more." in page.text

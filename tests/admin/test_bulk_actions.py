@@ -32,10 +32,13 @@ second_site.register(Run, RunAdmin)
 second_site.register(BulkAction, BulkActionAdmin)
 bare_site = AdminSite("bare")
 bare_site.register(BulkAction, BulkActionAdmin)
+site_of_runs = AdminSite("runs")
+site_of_runs.register(Run, RunAdmin)
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("second/", second_site.urls),
     path("bare/", bare_site.urls),
+    path("runs/", site_of_runs.urls),
 ]
 
 
@@ -269,3 +272,15 @@ def test_another_site_links_to_its_own_pages(admin_client: Client, bulk: BulkAct
     assert f'formaction="{change_url(bulk, "go-on", site=f"/{site}")}"' in text
     assert ("/run/" in text) == (site == "second")
     assert 'href="/admin/' not in text
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_a_site_without_a_page_for_it_says_that_it_is_under_way(
+    admin_client: Client, bulk: BulkAction
+) -> None:
+    BulkAction.objects.all().delete()
+    address = "/runs/django_workflow/run/bulk/pause/?workflow=shop"
+    page = admin_client.post(address, {"note": ""}, follow=True)
+    assert page.redirect_chain == [("/runs/django_workflow/run/?workflow=shop", 302)]
+    assert "Pause: 3 runs" in page.text
+    assert BulkAction.objects.count() == 1

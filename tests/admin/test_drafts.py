@@ -267,3 +267,16 @@ def test_publishing_an_unchanged_draft_makes_no_version(editor: Client, draft: W
 def test_publishing_is_in_the_history(editor: Client, draft: Workflow) -> None:
     editor.post(change_url(draft), form_data(draft, {"at": 1, "condition": ""}, _publish="1"))
     assert "version 1" in editor.get(change_url(draft, "history")).text
+
+
+@pytest.mark.parametrize("most", [1000, 100])
+def test_more_steps_than_a_browser_can_send_are_refused_without_drawing_them(
+    editor: Client, most: int
+) -> None:
+    data = form_data(None, {"type": "admintest.echo"}) | {"steps-TOTAL_FORMS": "100000"}
+    with override_settings(DATA_UPLOAD_MAX_NUMBER_FIELDS=most):
+        page = editor.post(ADD, data)
+    [inline] = page.context["inline_admin_formsets"]
+    assert inline.formset.non_form_errors()
+    assert len(inline.formset.forms) <= most / 10
+    assert not Workflow.objects.exists()

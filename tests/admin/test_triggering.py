@@ -283,3 +283,20 @@ def test_text_of_a_workflow_is_escaped(admin_client: Client) -> None:
     bad = "<script>alert(1)</script>"
     workflow = define("free", steps=[ECHO], description=bad)
     assert bad not in admin_client.get(url(workflow)).text
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "shown"),
+    [
+        ("datetime", "2024-05-06T07:08:09.123456+00:00", "2024-05-06T07:08:09.123456"),
+        ("time", "07:08:09.123456", "07:08:09.123456"),
+    ],
+)
+def test_a_default_s_microseconds_start_the_run_too(
+    login: Login, kind: str, default: str, shown: str
+) -> None:
+    workflow = define("exact", steps=[ECHO], input={"at": {"type": kind, "default": default}})
+    client = login("trigger_workflow")
+    assert f'name="data.at" value="{shown}"' in client.get(url(workflow)).text
+    client.post(url(workflow), {"data.at": shown, "key": ""})
+    assert shown in str(Run.objects.get().input["at"])
