@@ -142,7 +142,9 @@ def where_used(using: str | None = None) -> dict[str, list[tuple[int, str]]]:
 
 
 def _types(spec: Any) -> Iterator[str]:
-    for step in spec.get("steps", ()):
-        yield str(step.get("type", ""))
-        if step.get("undo"):
-            yield str(step["undo"].get("type", ""))
+    """Yield the types in a stored definition; one row of another shape must not hide all types."""
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    for step in steps if isinstance(steps, list) else ():
+        for part in (step, step.get("undo")) if isinstance(step, dict) else ():
+            if isinstance(part, dict):
+                yield str(part.get("type", ""))

@@ -131,3 +131,11 @@ def test_what_a_crash_does_is_said(register: Callable[..., Any], flags: dict[str
     handler = get_handler("admintest.crash")
     assert handler is not None
     assert says in describe_crash(handler)
+
+
+@pytest.mark.parametrize("spec", [[], {"steps": None}, {"steps": ["no", {"undo": "no"}]}])
+def test_a_stored_definition_of_another_shape_hides_no_types(admin_client: Client, spec: Any) -> None:
+    used = define("used", steps=[{"name": "a", "type": "admintest.echo"}])
+    odd = define("odd", steps=[{"name": "a", "type": "admintest.echo"}])
+    odd.versions.update(spec=spec)
+    assert change_url(used) in admin_client.get(PAGE).text
