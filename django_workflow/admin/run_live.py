@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
 
+from ..insight.why import SOON
 from ..models import Run, StepRun
 from .fragments import make_etag
 
-LATE = timedelta(seconds=5)
 COLUMNS = ("id", "revision", "status", "is_late", "is_replaced")
 
 
@@ -22,7 +21,7 @@ def marks() -> dict[str, Exists]:
 
     Beside that there is only the time that goes by, and what came in its place.
     """
-    late = StepRun.objects.live().filter(run=OuterRef("pk"), due_at__lt=timezone.now() - LATE)
+    late = StepRun.objects.live().filter(run=OuterRef("pk"), due_at__lt=timezone.now() - SOON)
     return {"is_late": Exists(late), "is_replaced": Exists(Run.objects.filter(restarted_from=OuterRef("pk")))}
 
 

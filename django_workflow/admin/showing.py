@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -15,6 +14,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import ngettext
 
 from ..conf import get_settings
+from ..insight.spans import show_time
 
 HIDDEN = "********"
 NOTHING = "–"
@@ -73,8 +73,7 @@ def show_moment(at: datetime | None) -> SafeString:
         return SafeString(NOTHING)
     local = localtime(at)
     title = f"{local:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {local:%Z}"
-    text = localize(local.replace(microsecond=0, tzinfo=None))
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), title, text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), title, show_time(at))
 
 
 def _hide_params(step: Any, names: list[str]) -> Any:

@@ -81,7 +81,7 @@ def judge(going: Attempt, error: BaseException) -> Report:
     if isinstance(error, DeadlinePassed):
         error = _timed_out(going)
     report = report_error(error, going.params, going.context)
-    return conceal(report, secrets_of(going.handler, going.arguments)) if going.arguments else report
+    return _conceal(going, report)
 
 
 def begin(claim: Claim, handler: Handler) -> Attempt:
@@ -224,7 +224,11 @@ def understand(going: Attempt, outcome: Any) -> Report:
         lines=context.lines,
         progress=progress_of(context),
     )
-    return conceal(report, secrets_of(going.handler, going.arguments)) if report.lines else report
+    return _conceal(going, report)
+
+
+def _conceal(going: Attempt, report: Report) -> Report:
+    return conceal(report, secrets_of(going.handler, going.arguments))
 
 
 def _make_context(going: Attempt) -> StepContext:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.utils.formats import localize
 from django.utils.text import get_text_list
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from ..engine.run_filters import RunFilters
 from ..status import RunStatus
+from .spans import show_time
 
 
 def describe_filters(filters: RunFilters) -> list[str]:
@@ -47,10 +45,6 @@ def _about(subject: str) -> str:
     return _("about %(model)s %(key)s") % {"model": label, "key": key}
 
 
-def _moment(at: datetime) -> str:
-    return str(localize(localtime(at).replace(microsecond=0, tzinfo=None)))
-
-
 _PHRASES: Mapping[str, Callable[[Any], str]] = {
     "workflow": lambda name: _("workflow %s") % name,
     "error": lambda name: _("error %s") % name,
@@ -59,7 +53,7 @@ _PHRASES: Mapping[str, Callable[[Any], str]] = {
     "key": lambda key: _("key %s") % key,
     "search": lambda text: _("id, key or subject: %s") % text,
     "about": _about,
-    "created_after": lambda at: _("triggered after %s") % _moment(at),
-    "created_before": lambda at: _("triggered before %s") % _moment(at),
-    "finished_after": lambda at: _("ended after %s") % _moment(at),
+    "created_after": lambda at: _("triggered after %s") % show_time(at),
+    "created_before": lambda at: _("triggered before %s") % show_time(at),
+    "finished_after": lambda at: _("ended after %s") % show_time(at),
 }

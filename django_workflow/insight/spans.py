@@ -1,13 +1,21 @@
-"""Durations for people."""
+"""Times and durations for people."""
 
 from __future__ import annotations
 
-from django.utils.formats import number_format
+from datetime import datetime
+
+from django.utils.formats import localize, number_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+
+def show_time(at: datetime) -> str:
+    """Return an aware time in the current zone, to the second, as the language writes it."""
+    return str(localize(localtime(at).replace(microsecond=0, tzinfo=None)))
 
 
 def show_span(seconds: float) -> str:

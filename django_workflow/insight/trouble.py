@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Min, Q
-from django.utils.formats import localize
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from ..dispatch import is_redis_silent
+from ..engine.health import LATE
 from ..models import Clock, StepRun, StepRunQuerySet
 from ..status import RunStatus, StepStatus
+from .spans import show_time
 
-# What is late by less is on its way.
-LATE = timedelta(seconds=60)
 # Of those that are late: the oldest of so many is old enough, and every page asks.
 LOOKED_AT = 1000
 
@@ -31,8 +29,7 @@ def find_trouble(now: datetime) -> str:
     since = _late(now)[:LOOKED_AT].aggregate(since=Min("due_at"))["since"]
     if since is None:
         return ""
-    moment = localize(localtime(since).replace(microsecond=0, tzinfo=None))
-    text = _("Steps have been due since %s, and nobody has come for them.") % moment
+    text = _("Steps have been due since %s, and nobody has come for them.") % show_time(since)
     is_ticking = Clock.objects.alive(now).exists()
     return text if is_ticking else f"{text} {_('No clock ticks: start manage.py workflow_clock.')}"
 
