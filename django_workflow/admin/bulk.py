@@ -13,9 +13,7 @@ from django.db import connections, router
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from ..conf import get_settings
 from ..engine.bulk import SLICE, advance, start_bulk
@@ -88,8 +86,7 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
     bulk = _start(verb, filters, form, request, using) if request.method == "POST" else None
     if bulk is not None:
         return _show_started(page, request, bulk, back)
-    shown = {"verb": verb.label, "count": number_format(count, force_grouping=True)}
-    title = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", count) % shown
+    title = show_title(verb.name, count)
     stored = {FILTERS: signing.dumps(filters.as_json(), salt=SALT)}
     facts = describe_filters(filters)
     return ask(request, page, title, verb.text, facts=facts, back=back, form=form, hidden=stored)
@@ -101,7 +98,7 @@ def _show_started(
     """Go to the bulk action's page; where this site or person has none, say that it is under way."""
     if can_see(page.admin_site, BulkAction, request):
         return HttpResponseRedirect(row_url(page.admin_site, bulk))
-    page.message_user(request, show_title(bulk), messages.SUCCESS)
+    page.message_user(request, show_title(bulk.verb, bulk.total), messages.SUCCESS)
     return HttpResponseRedirect(back)
 
 

@@ -121,7 +121,7 @@ class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
         bulk = context["original"]
         poll = get_settings().POLL
         context["page"] = BulkPage(request, self, bulk)
-        context |= {"title": show_title(bulk), "subtitle": None}
+        context |= {"title": show_title(bulk.verb, bulk.total), "subtitle": None}
         # As it was read, so that a change after that is seen by the next look.
         context["etag"] = make_etag(request, bulk.pk, tuple(vars(bulk)[name] for name in COLUMNS))
         context["live_url"] = row_url(self.admin_site, bulk, "live")

@@ -119,11 +119,10 @@ def name_verb(verb: str) -> str:
     return str(BY_NAME[verb].label) if verb in BY_NAME else verb
 
 
-def show_title(bulk: BulkAction) -> str:
-    """Return the verb and how many runs it is for."""
-    count = number_format(bulk.total, force_grouping=True)
-    text = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", bulk.total)
-    return text % {"verb": name_verb(bulk.verb), "count": count}
+def show_title(verb: str, count: int) -> str:
+    """Return the verb, which is given by its name, and how many runs it is for."""
+    text = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", count)
+    return text % {"verb": name_verb(verb), "count": number_format(count, force_grouping=True)}
 
 
 def describe(bulk: BulkAction) -> list[str]:
