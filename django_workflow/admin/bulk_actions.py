@@ -17,7 +17,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import get_settings
 from ..engine.bulk import SLICE, advance
 from ..models import BulkAction
 from .allowed import is_allowed
@@ -32,7 +31,7 @@ from .bulk_page import (
     show_state,
     show_title,
 )
-from .fragments import answer_fragment, make_etag
+from .fragments import answer_fragment, make_etag, poll_after
 from .links import row_url
 from .pages import RowsMixin
 from .read_only import LightChangeList, NeverDeletedMixin
@@ -119,13 +118,12 @@ class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
     ) -> HttpResponse:
         """Return the page of a bulk action."""
         bulk = context["original"]
-        poll = get_settings().POLL
         context["page"] = BulkPage(request, self, bulk)
         context |= {"title": show_title(bulk.verb, bulk.total), "subtitle": None}
         # As it was read, so that a change after that is seen by the next look.
         context["etag"] = make_etag(request, bulk.pk, tuple(vars(bulk)[name] for name in COLUMNS))
         context["live_url"] = row_url(self.admin_site, bulk, "live")
-        context["poll"] = None if poll is None or bulk.finished_at else round(poll.total_seconds() * 1000)
+        context["poll"] = poll_after(is_final=bulk.finished_at is not None)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def live_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpRe
 from django.utils.http import quote_etag
 from django.utils.translation import get_language
 
+from ..conf import get_settings
+
 FINAL_HEADER = "X-Workflow-Final"
 
 
@@ -17,6 +19,12 @@ def make_etag(request: HttpRequest, *facts: object) -> str:
     """Return what changes whenever the part would say something else: by ``facts``, person and language."""
     asked = (*facts, request.session.get(SESSION_KEY), get_language())
     return quote_etag(hashlib.sha256(repr(asked).encode()).hexdigest()[:32])
+
+
+def poll_after(*, is_final: bool) -> int | None:
+    """Return after how many milliseconds the script asks again; None for never."""
+    poll = get_settings().POLL
+    return None if poll is None or is_final else round(poll.total_seconds() * 1000)
 
 
 def answer_fragment(

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..insight.spans import show_span
+from ..insight.spans import seconds_taken, show_span
 from ..models import Run
 from .pictures.marks import draw_badge
 from .showing import NOTHING, shorten_id, show_moment
@@ -67,6 +67,5 @@ class RunColumns(Mixed):
     @admin.display(description=_("duration"))
     def duration(self, run: Run) -> str:
         """Return how long the run took, or has taken by now."""
-        if run.started_at is None:
-            return NOTHING
-        return show_span(((run.finished_at or timezone.now()) - run.started_at).total_seconds())
+        seconds = seconds_taken(run.started_at, run.finished_at or timezone.now())
+        return NOTHING if seconds is None else show_span(seconds)

@@ -17,6 +17,7 @@ from ..engine.now import database_now
 from ..insight.facts import RunFacts, read_facts
 from ..insight.possible import why_not
 from ..insight.progress import Progress, count_progress
+from ..insight.spans import seconds_taken
 from ..insight.why import is_late, why
 from ..models import Approval, Run, StepRun, Workflow, WorkflowVersion
 from ..status import WaitingFor
@@ -71,8 +72,7 @@ class Row:
     @property
     def seconds(self) -> float | None:
         """How long it took, in seconds."""
-        began, ended = self.step_run.started_at, self.step_run.finished_at
-        return None if began is None or ended is None else (ended - began).total_seconds()
+        return seconds_taken(self.step_run.started_at, self.step_run.finished_at)
 
     @property
     def error_class(self) -> str:
@@ -105,8 +105,7 @@ class RunPage:
     @cached_property
     def seconds(self) -> float | None:
         """How long it has taken, in seconds."""
-        begun = self.run.started_at
-        return None if begun is None else ((self.run.finished_at or self.facts.now) - begun).total_seconds()
+        return seconds_taken(self.run.started_at, self.run.finished_at or self.facts.now)
 
     @cached_property
     def progress(self) -> Progress | None:

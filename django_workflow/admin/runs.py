@@ -14,13 +14,12 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import get_settings
 from ..insight.facts import BIG_OF_RUN
 from ..models import Run, RunAction, StepRun
 from ..status import FINAL_RUN
 from .allowed import is_allowed
 from .bulk import ask_for_bulk, show_verbs
-from .fragments import answer_fragment
+from .fragments import answer_fragment, poll_after
 from .pages import RowsMixin
 from .read_only import ReadOnlyMixin
 from .run_columns import RunColumns
@@ -183,8 +182,7 @@ class RunAdminMixin(RowsMixin, RunColumns, ReadOnlyMixin, Mixed):
         # As the run was read, so that a change after that is seen by the next look.
         context["etag"] = etag_of(request, vars(run))
         context["live_url"] = self._url("live", run.pk)
-        poll = get_settings().POLL
-        context["poll"] = None if poll is None or run.is_final else round(poll.total_seconds() * 1000)
+        context["poll"] = poll_after(is_final=run.is_final)
         context |= self._parts(request, run)
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from ..insight.spans import show_span
+from ..insight.spans import seconds_taken, show_span
 from ..models import StepRun
 from .allowed import is_allowed
 from .pages import RowsMixin
@@ -79,8 +79,8 @@ class StepRunTexts:
     @admin.display(description=_("duration"))
     def duration(self, step_run: StepRun) -> str:
         """Return how long the attempt took."""
-        begun, ended = step_run.started_at, step_run.finished_at
-        return NOTHING if begun is None or ended is None else show_span((ended - begun).total_seconds())
+        seconds = seconds_taken(step_run.started_at, step_run.finished_at)
+        return NOTHING if seconds is None else show_span(seconds)
 
 
 class StepRunAdminMixin(RowsMixin, StepRunTexts, NeverDeletedMixin, Mixed):

@@ -17,6 +17,8 @@ from django.urls import NoReverseMatch
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
+from ..insight.facts import BIG_OF_RUN
+from ..insight.spans import seconds_taken
 from ..insight.taking import find_taking
 from ..models import Run, Workflow
 from .allowed import is_allowed
@@ -36,7 +38,6 @@ FIELD = "workflow_runs"
 STARTS = "_workflow_starts"
 # Where a request keeps whether a workflow takes rows of the model that it is about.
 TAKEN = "_workflow_takes_rows"
-_BIG = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
 
 
 class WorkflowSubjectMixin(LooksMixin, Mixed):
@@ -49,13 +50,17 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
     @admin.display(description=gettext_lazy("latest runs"))
     def workflow_runs(self, row: Model) -> str:
         """Return the latest runs about ``row`` as a table, and the workflows that may be started for it."""
-        runs = Run.objects.about(row).select_related("workflow").defer(*_BIG).order_by("-pk")
+        runs = Run.objects.about(row).select_related("workflow").defer(*BIG_OF_RUN).order_by("-pk")
         shown = list(runs[: SHOWN + 1])
-        has_pages = self.admin_site.is_registered(Run)
+        has_pages, now = self.admin_site.is_registered(Run), timezone.now()
         about = f"{row._meta.label_lower}:{row.pk}"
         values = {
             "rows": [
-                (run, _seconds(run), row_url(self.admin_site, run) if has_pages else "")
+                (
+                    run,
+                    seconds_taken(run.started_at, run.finished_at or now),
+                    row_url(self.admin_site, run) if has_pages else "",
+                )
                 for run in shown[:SHOWN]
             ],
             "all_url": list_url(self.admin_site, Run, about=about) if len(shown) > SHOWN else "",
@@ -113,10 +118,3 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
                 continue  # The project's own ModelAdmin of workflows may be without that page.
             query = urlencode({f"{BEFORE}{taking.field}": row.pk})
             yield Link(url=f"{url}?{query}", label=f"{taking.name} ({taking.field})")
-
-
-def _seconds(run: Run) -> float | None:
-    """Return how long the run took, or has taken by now."""
-    if run.started_at is None:
-        return None
-    return ((run.finished_at or timezone.now()) - run.started_at).total_seconds()

@@ -15,6 +15,7 @@ from django.db.models import OuterRef, Q, Subquery
 
 from ..models import Run, Workflow
 from ..status import RunStatus
+from .spans import seconds_taken
 
 # So many of the latest runs are judged,
 JUDGED = 100
@@ -92,5 +93,4 @@ def read_figures(workflows: Collection[Workflow]) -> dict[int, Figures]:
 
 
 def _outcome(status: str, created: datetime, started: datetime | None, finished: datetime | None) -> Outcome:
-    took = None if started is None or finished is None else (finished - started).total_seconds()
-    return Outcome(status=status, created_at=created, seconds=took)
+    return Outcome(status=status, created_at=created, seconds=seconds_taken(started, finished))

@@ -18,6 +18,11 @@ def show_time(at: datetime) -> str:
     return str(localize(localtime(at).replace(microsecond=0, tzinfo=None)))
 
 
+def seconds_taken(began: datetime | None, ended: datetime | None) -> float | None:
+    """Return how long something took, in seconds; None for what has not begun, or not ended."""
+    return None if began is None or ended is None else (ended - began).total_seconds()
+
+
 def show_span(seconds: float) -> str:
     """Return a duration in one unit or two: ``350 ms``, ``4.2 s``, ``3 min 20 s``, ``3 d 4 h``."""
     seconds = max(seconds, 0.0)
