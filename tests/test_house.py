@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [
     path for path in sorted((ROOT / "django_workflow").rglob("*.py")) if "migrations" not in path.parts
 ]
-LONGEST_FILE = 300
-LONGEST_FUNCTION = 35
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
 EMPTY_WORDS = {"utils", "helpers", "services", "managers", "mixins", "base", "common"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -50,9 +50,9 @@ def test_a_module_keeps_the_rules_of_the_house(path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "place", "found"),
     [
-        ("\n" * 301, "django_workflow/graph.py", "301 lines"),
-        ("def run():\n" + "    pass\n" * 35, "django_workflow/graph.py", "run has 36 lines"),
-        ("async def run():\n" + "    pass\n" * 35, "django_workflow/graph.py", "run has 36 lines"),
+        ("\n" * 401, "django_workflow/graph.py", "401 lines"),
+        ("def run():\n" + "    pass\n" * 60, "django_workflow/graph.py", "run has 61 lines"),
+        ("async def run():\n" + "    pass\n" * 60, "django_workflow/graph.py", "run has 61 lines"),
         ("", "django_workflow/utils.py", "named for"),
         ("", "django_workflow/common/graph.py", "named for"),
         ("print(1)", "django_workflow/graph.py", "prints"),
@@ -65,5 +65,5 @@ def test_a_broken_rule_is_found(source: str, place: str, found: str) -> None:
 
 def test_a_docstring_does_not_make_a_function_long() -> None:
     assert (
-        list(find_problems('def run():\n    """' + "\n" * 40 + '    """\n    return 1\n', "graph.py")) == []
+        list(find_problems('def run():\n    """' + "\n" * 70 + '    """\n    return 1\n', "graph.py")) == []
     )
