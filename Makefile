@@ -23,7 +23,7 @@ demo: $(stamp) ## Run a few example workflows in the terminal
 
 # With CI=true a Redis that is not installed is an error, and not a test to skip.
 demo-rq: $(stamp) ## The same with Redis, two workers and a clock; kill -9 one worker
-	@CI=true $(python) -m tests.redis_server sh -c \
+	@CI=true $(python) -m tests.servers.redis_server sh -c \
 		'EXAMPLE_REDIS="$$WORKFLOW_TEST_FILES-redis.sock" exec $(python) manage.py demo_rq $(ARGS)'
 
 serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
@@ -32,7 +32,7 @@ serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
 
 test: $(stamp) ## Test on SQLite, on a private PostgreSQL, and in a browser (ARGS="-k name" goes to pytest)
 	$(python) -m tests.some pytest $(ARGS)
-	$(python) -m tests.some tests.postgres $(python) -m pytest -m "not one_database" $(ARGS)
+	$(python) -m tests.some tests.servers.postgres $(python) -m pytest -m "not one_database" $(ARGS)
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(stamp) ## Test the pages in Chromium, on each Django for which a Python is found

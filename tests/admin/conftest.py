@@ -12,8 +12,7 @@ from django.utils import translation
 
 from django_workflow import define, trigger
 from django_workflow.models import Run, Workflow
-
-from .step_types import MENDED
+from tests.support.admin_step_types import MENDED
 
 Login = Callable[..., Client]
 MakeRun = Callable[..., Run]

@@ -17,9 +17,9 @@ from django_workflow.admin import BulkActionAdmin, RunAdmin
 from django_workflow.engine.bulk import start_bulk
 from django_workflow.engine.run_filters import RunFilters
 from django_workflow.models import BulkAction, Clock, Run
+from tests.support.admin_step_types import change_url
 
 from .conftest import Login, MakeRun
-from .step_types import change_url
 
 pytestmark = pytest.mark.django_db
 

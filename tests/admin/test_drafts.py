@@ -9,8 +9,7 @@ import pytest
 from django.test import Client, override_settings
 
 from django_workflow.models import Workflow
-
-from .step_types import change_url, errors_of, form_data
+from tests.support.admin_step_types import change_url, errors_of, form_data
 
 pytestmark = pytest.mark.django_db
 

@@ -16,9 +16,9 @@ from django.urls import path
 
 from django_workflow import admin as pages
 from django_workflow import dispatch, models, trigger
+from tests.support.every_page import APP, PAGES
 
 from .conftest import Login
-from .every_page import APP, PAGES
 
 pytestmark = [
     pytest.mark.django_db(databases=["default", "other"]),

@@ -17,9 +17,9 @@ from django_workflow import cancel_run, restart_run, retry_run
 from django_workflow.admin import FailureAdmin, RunAdmin, failures
 from django_workflow.insight.failures import FailureGroup
 from django_workflow.models import Failure, Run
+from tests.support.admin_step_types import MENDED
 
 from .conftest import Login, MakeRun
-from .step_types import MENDED
 
 pytestmark = pytest.mark.django_db
 

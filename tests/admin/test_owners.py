@@ -7,9 +7,9 @@ from django.test import Client
 
 from django_workflow import define
 from django_workflow.models import ManagedBy, Workflow
+from tests.support.admin_step_types import change_url, errors_of, form_data
 
 from .conftest import Login, MakeRun
-from .step_types import change_url, errors_of, form_data
 
 pytestmark = pytest.mark.django_db
 

@@ -16,10 +16,10 @@ from django.urls import path
 from django_workflow import define, trigger
 from django_workflow.admin import RunAdmin, WorkflowAdmin
 from django_workflow.models import Run, StepRun, Workflow
+from tests.support.admin_step_types import change_url
 from tests.testapp.models import Note
 
 from .conftest import MakeRun
-from .step_types import change_url
 
 pytestmark = pytest.mark.django_db
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django_workflow import cancel_run, define, pause_run, restart_run, retry_run, trigger
 from django_workflow.admin import run_list
 from django_workflow.models import BulkAction, Run
+from tests.support.admin_step_types import MENDED
 
 from .conftest import Login, MakeRun
-from .step_types import MENDED
 
 pytestmark = pytest.mark.django_db
 

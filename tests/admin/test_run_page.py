@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from django_workflow import cancel_run, define, restart_run, trigger
 from django_workflow.models import Run
+from tests.support.admin_step_types import change_url
 
 from .conftest import Login, MakeRun
-from .step_types import change_url
 
 pytestmark = pytest.mark.django_db
 

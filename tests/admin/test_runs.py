@@ -7,9 +7,9 @@ from django.test import Client, override_settings
 
 from django_workflow.models import Run, Workflow
 from django_workflow.status import RunStatus
+from tests.support.admin_step_types import MENDED, change_url, form_data
 
 from .conftest import Login, MakeRun
-from .step_types import MENDED, change_url, form_data
 
 pytestmark = pytest.mark.django_db
 

@@ -17,10 +17,10 @@ from django_workflow.insight.catalogue import (
     where_used,
 )
 from django_workflow.registry import all_handlers, get_handler
+from tests.support.admin_step_types import change_url
 from tests.testapp.models import Order
 
 from .conftest import Login
-from .step_types import change_url
 
 pytestmark = pytest.mark.django_db
 

@@ -17,10 +17,10 @@ from django_workflow import define, trigger
 from django_workflow.admin import RunAdmin, WorkflowAdmin, WorkflowSubjectMixin
 from django_workflow.insight.taking import find_taking
 from django_workflow.models import Run, Source, Workflow
+from tests.support.admin_step_types import change_url
 from tests.testapp.models import Customer, Order
 
 from .conftest import Login
-from .step_types import change_url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 

@@ -15,10 +15,10 @@ from django.test import Client
 from django_workflow import define
 from django_workflow.admin import picking
 from django_workflow.models import Run, Source, Workflow, WorkflowVersion
+from tests.support.admin_step_types import change_url
 from tests.testapp.models import Order
 
 from .conftest import Login
-from .step_types import change_url
 
 pytestmark = pytest.mark.django_db
 

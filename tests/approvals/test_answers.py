@@ -24,7 +24,7 @@ from django_workflow import (
 from django_workflow.asking import make_question
 from django_workflow.models import Answer, Run, RunAction, StepRun
 from django_workflow.status import RunStatus
-from tests.engine.runs import fresh, in_threads, let_time_pass
+from tests.support.runs import fresh, in_threads, let_time_pass
 
 from .conftest import pass_deadline, row_of
 

@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 from django_workflow import approve, cancel_run, define, trigger
 from django_workflow.links import SALT, ApprovalLink, link_url
 from django_workflow.models import Answer, Run
-from tests.engine.runs import fresh
+from tests.support.runs import fresh
 from tests.testapp.models import Order, Tag
 
 from .conftest import PERMISSION, pass_deadline, row_of

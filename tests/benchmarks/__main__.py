@@ -14,7 +14,7 @@ import signal
 import sys
 from types import FrameType
 
-from tests.private_server import Missing, is_ci, run_command
+from tests.servers.private_server import Missing, is_ci, run_command
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
 
@@ -44,7 +44,7 @@ def main() -> int:
         arguments = [f"--rounds={options.rounds}", f"--runs={options.runs}", f"--database={database}"]
         arguments += [f"--only={part}" for part in parts] + [f"--who={who}" for who in options.who]
         here = [sys.executable, "-m", "tests.benchmarks", "--here", *arguments]
-        server = [sys.executable, "-m", "tests.postgres"] if database == "postgres" else []
+        server = [sys.executable, "-m", "tests.servers.postgres"] if database == "postgres" else []
         if code := run_command([*server, *here], {}):
             return code
     return 0
@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace) -> int:
     django.setup()
     from django.conf import settings
 
-    from tests.redis_server import redis_server
+    from tests.servers.redis_server import redis_server
 
     from . import report
 

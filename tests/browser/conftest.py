@@ -14,7 +14,7 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from tests.private_server import is_ci
+from tests.servers.private_server import is_ci
 
 if TYPE_CHECKING:
     from .visitor import Visitor
@@ -109,7 +109,7 @@ def make_user(transactional_db: None) -> MakeUser:
 @pytest.fixture(autouse=True)
 def nothing_mended() -> Iterator[None]:
     """Let the failing step type fail again after each test."""
-    from tests.admin.step_types import MENDED
+    from tests.support.admin_step_types import MENDED
 
     yield
     MENDED.clear()

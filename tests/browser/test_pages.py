@@ -20,7 +20,7 @@ from django_workflow.engine.publish import publish
 from django_workflow.engine.run_filters import RunFilters
 from django_workflow.links import ApprovalLink, link_url
 from django_workflow.models import Run, StepRun, Workflow
-from tests.admin.step_types import change_url
+from tests.support.admin_step_types import change_url
 from tests.testapp.models import Customer, Order
 
 from .conftest import PHONE, MakeUser, OpenWindow

@@ -13,7 +13,7 @@ from django.db import connections
 
 from django_workflow import cancel_run, define, pause_run, send_event, trigger
 from django_workflow.models import Run
-from tests.admin.step_types import MENDED, change_url
+from tests.support.admin_step_types import MENDED, change_url
 from tests.testapp.models import Order
 
 from .conftest import MakeUser, OpenWindow

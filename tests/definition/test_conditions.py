@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from django_workflow.definition.conditions import parse_condition
 from django_workflow.definition.expressions import NO_OUTPUT
 from django_workflow.exceptions import ExpressionError
-
-from .strategies import JSON, Canary, Row
+from tests.support.strategies import JSON, Canary, Row
 
 pytestmark = pytest.mark.one_database
 

@@ -24,8 +24,7 @@ from django_workflow.definition.expressions import (
 )
 from django_workflow.definition.filters import FILTERS, LEFT_OUT
 from django_workflow.exceptions import ExpressionError
-
-from .strategies import JSON, Canary, Row
+from tests.support.strategies import JSON, Canary, Row
 
 pytestmark = pytest.mark.one_database
 

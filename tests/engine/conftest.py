@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import steps_for_tests  # noqa: F401 – registers them
 from tests.testapp.models import Note
-
-from . import steps_for_tests  # noqa: F401 – registers them
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from django_workflow.engine.control import end_overdue
 from django_workflow.engine.execute import work
 from django_workflow.exceptions import WorkflowNotFound
 from django_workflow.models import Run, RunAction, StepRun, Workflow
+from tests.support.crashes import crash, take_up
+from tests.support.runs import fresh, history, let_time_pass, start
 from tests.testapp.models import Note, Order
-
-from .crashes import crash, take_up
-from .runs import fresh, history, let_time_pass, start
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

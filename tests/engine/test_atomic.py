@@ -9,9 +9,8 @@ from django.db import IntegrityError, connection, transaction
 
 from django_workflow import Sleep, cancel_run, define, trigger
 from django_workflow.models import Run
+from tests.support.runs import fresh, history, let_time_pass, start, step_run
 from tests.testapp.models import Note, Order
-
-from .runs import fresh, history, let_time_pass, start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ONE_STEP = [{"name": "work", "type": "tests.work"}]

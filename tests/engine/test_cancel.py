@@ -13,8 +13,7 @@ from django.utils import timezone
 from django_workflow import Sleep, cancel_run, define, trigger
 from django_workflow.exceptions import VerbRefused, WorkflowNotFound
 from django_workflow.models import Run, RunAction, StepRun
-
-from .runs import fresh, history, let_time_pass, notes, run_in, start, step_run, step_runs
+from tests.support.runs import fresh, history, let_time_pass, notes, run_in, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAP = {"name": "nap", "type": "flow.sleep", "with": {"for": "1h"}}

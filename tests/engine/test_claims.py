@@ -14,11 +14,10 @@ from django_workflow.engine import rounds, sharing
 from django_workflow.engine.claim import claim_due
 from django_workflow.engine.execute import follow, work
 from django_workflow.models import Run, StepRun
+from tests.support.batches import ready
+from tests.support.crashes import take_up
+from tests.support.runs import fresh, start, step_run
 from tests.testapp.models import Note
-
-from .batches import ready
-from .crashes import take_up
-from .runs import fresh, start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,7 @@ import pytest
 from django_workflow import trigger
 from django_workflow.exceptions import NotStorable
 from django_workflow.models import Run
-
-from .runs import fresh, history, start, step_run
+from tests.support.runs import fresh, history, start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BAD = {

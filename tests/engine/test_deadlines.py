@@ -15,9 +15,8 @@ from django.utils import timezone
 
 from django_workflow.engine.control import end_overdue
 from django_workflow.models import Run
+from tests.support.runs import fresh, history, in_threads, let_time_pass, start, step_run
 from tests.testapp.models import Note
-
-from .runs import fresh, history, in_threads, let_time_pass, start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LONG = 30.0

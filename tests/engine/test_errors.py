@@ -8,9 +8,8 @@ import pytest
 
 from django_workflow import Goto, PermanentError, Retry
 from django_workflow.models import Run
+from tests.support.runs import fresh, history, let_time_pass, recorded, start, step_run
 from tests.testapp.models import Note
-
-from .runs import fresh, history, let_time_pass, recorded, start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

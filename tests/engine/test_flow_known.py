@@ -10,14 +10,13 @@ import pytest
 
 from django_workflow.definition.reading import read_definition
 from django_workflow.outcomes import Goto
-
-from .definitions import CardError, Raises
-from .reference_definitions import CallResult, FlowScript, Waits
-from .reference_engine import EngineRun
-from .reference_flow import FlowRun
-from .reference_moves import make_move
-from .reference_pictures import compare
-from .reference_rows import Key
+from tests.reference.definitions import CallResult, FlowScript, Waits
+from tests.reference.engine import EngineRun
+from tests.reference.flow import FlowRun
+from tests.reference.moves import make_move
+from tests.reference.pictures import compare
+from tests.reference.rows import Key
+from tests.support.definitions import CardError, Raises
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from django_workflow.definition.spec import WorkflowSpec
 from django_workflow.definition.writing import write_definition
-
-from .reference_definitions import EVENTS, FlowScript, flow_specs
-from .reference_engine import EngineRun, is_valid
-from .reference_flow import FlowRun
-from .reference_moves import Move, draw_move, live_children, make_move, work_of
-from .reference_pictures import compare
+from tests.reference.definitions import EVENTS, FlowScript, flow_specs
+from tests.reference.engine import EngineRun, is_valid
+from tests.reference.flow import FlowRun
+from tests.reference.moves import Move, draw_move, live_children, make_move, work_of
+from tests.reference.pictures import compare
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

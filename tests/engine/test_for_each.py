@@ -7,9 +7,8 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import End, Goto, RetryAfter, Sleep
+from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
 from tests.testapp.models import Note, Order
-
-from .runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EACH = {"name": "each", "type": "tests.echo", "for_each": "values", "with": {"value": "{{ item }}"}}

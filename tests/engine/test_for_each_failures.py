@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import retry_run
-
-from .runs import fresh, notes, start, step_run, step_runs
+from tests.support.runs import fresh, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FAILING = {"name": "each", "type": "tests.work", "for_each": "values", "with": {"value": "{{ item }}"}}

@@ -12,9 +12,8 @@ from django.db.models import ProtectedError
 from django.utils import timezone
 
 from django_workflow import End, Goto, PermanentError, registry, trigger
+from tests.support.runs import fresh, history, let_time_pass, start, step_run, step_runs, waiting_run
 from tests.testapp.models import Note
-
-from .runs import fresh, history, let_time_pass, start, step_run, step_runs, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,9 +11,17 @@ from django_workflow.engine import telling
 from django_workflow.engine.execute import work
 from django_workflow.exceptions import ParamsError, WorkflowNotFound
 from django_workflow.models import Run
+from tests.support.runs import (
+    fresh,
+    history,
+    in_threads,
+    let_time_pass,
+    recorded,
+    start,
+    step_run,
+    waiting_run,
+)
 from tests.testapp.models import Note
-
-from .runs import fresh, history, in_threads, let_time_pass, recorded, start, step_run, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,10 +18,16 @@ from django_workflow.engine.claim import Claim
 from django_workflow.engine.execute import follow, work
 from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
-
-from .batches import ON_POSTGRES, be_new_and_patient, claim_batch, committed_together, ready, statuses
-from .crashes import take_up
-from .runs import fresh, in_threads, step_run, step_runs
+from tests.support.batches import (
+    ON_POSTGRES,
+    be_new_and_patient,
+    claim_batch,
+    committed_together,
+    ready,
+    statuses,
+)
+from tests.support.crashes import take_up
+from tests.support.runs import fresh, in_threads, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Spoil = Callable[[Any], Any]

@@ -7,9 +7,8 @@ from django.db import transaction
 
 from django_workflow import cancel_run, define, trigger, trigger_many
 from django_workflow.models import Run, Workflow
+from tests.support.runs import in_threads
 from tests.testapp.models import Note
-
-from .runs import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

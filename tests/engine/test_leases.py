@@ -25,8 +25,7 @@ from django_workflow.engine.leases import Lease
 from django_workflow.engine.turns import renewing, writing
 from django_workflow.exceptions import LeaseLost
 from django_workflow.models import Run, StepRun
-
-from .runs import abandon, fresh, in_threads, step_run, waiting_run
+from tests.support.runs import abandon, fresh, in_threads, step_run, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).parent.parent.parent

@@ -19,11 +19,10 @@ from django_workflow.exceptions import PermanentError
 from django_workflow.outcomes import End, Goto
 from django_workflow.retry import Retry, error_names
 from django_workflow.status import RunStatus, StepStatus
-
-from .definitions import CardError, Case, Raises, Script, cases
-from .definitions import Result as ScriptResult
-from .reference import Entry, ReferenceRun
-from .reference_paths import DEFAULT_MAX_VISITS
+from tests.reference.paths import DEFAULT_MAX_VISITS
+from tests.reference.run import Entry, ReferenceRun
+from tests.support.definitions import CardError, Case, Raises, Script, cases
+from tests.support.definitions import Result as ScriptResult
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 300
 MOST_MOVES = 2_000

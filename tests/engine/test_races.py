@@ -20,9 +20,18 @@ from django_workflow.engine.execute import follow, work
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, StepRun, Workflow
 from django_workflow.status import FINAL_RUN
+from tests.support.runs import (
+    fresh,
+    history,
+    in_threads,
+    let_time_pass,
+    notes,
+    start,
+    step_run,
+    step_runs,
+    waiting_run,
+)
 from tests.testapp.models import Note
-
-from .runs import fresh, history, in_threads, let_time_pass, notes, start, step_run, step_runs, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FIRST = {"name": "first", "type": "tests.note"}

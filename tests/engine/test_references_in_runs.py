@@ -10,9 +10,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django_workflow import define, trigger
 from django_workflow.exceptions import DefinitionError, NotStorable
 from django_workflow.models import Run
+from tests.support.runs import let_time_pass, start, step_run, waiting_run
 from tests.testapp.models import Customer, Order, Tag
-
-from .runs import let_time_pass, start, step_run, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

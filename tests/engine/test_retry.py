@@ -12,9 +12,8 @@ from django_workflow import Goto, define, retry_run
 from django_workflow.engine.control import end_overdue
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, RunAction, Workflow
+from tests.support.runs import fresh, history, let_time_pass, notes, run_in, start, step_runs
 from tests.testapp.models import Note
-
-from .runs import fresh, history, let_time_pass, notes, run_in, start, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

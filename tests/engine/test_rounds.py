@@ -17,10 +17,17 @@ from django_workflow.engine.execute import follow, work
 from django_workflow.engine.sharing import may_share
 from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
+from tests.support.batches import (
+    ON_POSTGRES,
+    be_new_and_patient,
+    claim_batch,
+    ready,
+    rows_of,
+    statuses,
+    wait_until,
+)
+from tests.support.runs import fresh, history, in_threads
 from tests.testapp.models import Note, Order
-
-from .batches import ON_POSTGRES, be_new_and_patient, claim_batch, ready, rows_of, statuses, wait_until
-from .runs import fresh, history, in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COUNT, CULPRIT = 8, 3

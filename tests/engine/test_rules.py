@@ -30,10 +30,9 @@ from django_workflow.engine.single import execute
 from django_workflow.engine.statements import write
 from django_workflow.engine.stuck import recover_stuck
 from django_workflow.models import Run, StepRun
-
-from .batches import ON_POSTGRES, be_new_and_patient, claim_batch, ready, wait_until
-from .crashes import be_in_touch, crash
-from .runs import fresh, in_threads, let_time_pass, start, step_run, step_runs, waiting_run
+from tests.support.batches import ON_POSTGRES, be_new_and_patient, claim_batch, ready, wait_until
+from tests.support.crashes import be_in_touch, crash
+from tests.support.runs import fresh, in_threads, let_time_pass, start, step_run, step_runs, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

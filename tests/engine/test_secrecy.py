@@ -9,8 +9,7 @@ import pytest
 from django.test import override_settings
 
 from django_workflow import Secret, StepContext
-
-from .runs import start, step_run
+from tests.support.runs import start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,8 +17,7 @@ from django_workflow.engine.execute import follow, work
 from django_workflow.engine.rounds import next_round
 from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
-
-from .batches import (
+from tests.support.batches import (
     ON_POSTGRES,
     be_new_and_patient,
     claim_batch,
@@ -28,7 +27,7 @@ from .batches import (
     statuses,
     wait_until,
 )
-from .runs import fresh, history, in_threads, step_runs
+from tests.support.runs import fresh, history, in_threads, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Calls = Counter[tuple[Any, ...]]

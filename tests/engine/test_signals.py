@@ -12,10 +12,9 @@ from django.test import TestCase
 from django_workflow import cancel_run, define, retry_run, trigger
 from django_workflow.models import Run
 from django_workflow.signals import run_finished, run_started, step_finished
+from tests.support.crashes import crash, take_up
+from tests.support.runs import fresh, let_time_pass, start, waiting_run
 from tests.testapp.models import Order
-
-from .crashes import crash, take_up
-from .runs import fresh, let_time_pass, start, waiting_run
 
 SIGNALS = {"started": run_started, "step": step_finished, "finished": run_finished}
 database = pytest.mark.django_db(transaction=True)

@@ -12,8 +12,7 @@ from django.test import override_settings
 from django_workflow import trigger
 from django_workflow.exceptions import NotStorable
 from django_workflow.models import Run
-
-from .runs import start, step_run
+from tests.support.runs import start, step_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUES = {

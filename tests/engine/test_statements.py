@@ -15,8 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django_workflow.engine.statements import Entry, Pick, insert, take, write
 from django_workflow.models import Run, StepRun, Workflow
 from django_workflow.status import RunStatus, StepStatus
-
-from .runs import in_threads
+from tests.support.runs import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,11 +20,11 @@ from django_workflow.engine.recover import recover_expired
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, StepRun
 from django_workflow.status import FINAL_RUN
+from tests.support.batches import ready
+from tests.support.crashes import be_in_touch
+from tests.support.runs import fresh, in_threads, step_runs
 from tests.testapp.models import Note
 
-from .batches import ready
-from .crashes import be_in_touch
-from .runs import fresh, in_threads, step_runs
 from .test_races import demand_whole
 
 pytestmark = pytest.mark.django_db(transaction=True)

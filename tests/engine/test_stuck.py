@@ -15,8 +15,17 @@ from django_workflow.engine import stuck
 from django_workflow.engine.execute import work
 from django_workflow.engine.stuck import find_stuck, recover_stuck
 from django_workflow.models import Run, StepRun
-
-from .runs import abandon, fresh, history, let_time_pass, notes, run_in, start, step_runs, waiting_run
+from tests.support.runs import (
+    abandon,
+    fresh,
+    history,
+    let_time_pass,
+    notes,
+    run_in,
+    start,
+    step_runs,
+    waiting_run,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOTES = [{"name": name, "type": "tests.note"} for name in ("one", "two", "three")]

@@ -11,8 +11,7 @@ from django.utils import timezone
 from django_workflow import RetryAfter, Sleep, define, registry
 from django_workflow.engine.execute import work
 from django_workflow.models import Run
-
-from .runs import fresh, history, let_time_pass, start, step_run, step_runs
+from tests.support.runs import fresh, history, let_time_pass, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)

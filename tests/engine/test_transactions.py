@@ -10,9 +10,8 @@ from django.urls import path
 
 from django_workflow import define, trigger
 from django_workflow.models import Run, StepRun
+from tests.support.runs import fresh, history, start, step_run
 from tests.testapp.models import Note
-
-from .runs import fresh, history, start, step_run
 
 
 class Oops(Exception):

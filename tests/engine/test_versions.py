@@ -7,8 +7,7 @@ import pytest
 from django_workflow import define, trigger
 from django_workflow.engine.publish import publish
 from django_workflow.models import Run, Step, StepRun, Workflow
-
-from .runs import fresh, let_time_pass, notes, start, step_runs, waiting_run
+from tests.support.runs import fresh, let_time_pass, notes, start, step_runs, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = [

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.engine import steps_for_tests  # noqa: F401 – registers them
+from tests.support import steps_for_tests  # noqa: F401 – registers them

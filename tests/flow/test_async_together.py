@@ -18,9 +18,9 @@ from django_workflow import Goto, Sleep, cancel_run
 from django_workflow.engine.claim import BATCH, Claim, claim_due
 from django_workflow.engine.execute import follow, work
 from django_workflow.models import Run, StepRun
-from tests.engine.batches import ready, statuses
-from tests.engine.crashes import take_up
-from tests.engine.runs import fresh, in_threads, let_time_pass, step_run, step_runs
+from tests.support.batches import ready, statuses
+from tests.support.crashes import take_up
+from tests.support.runs import fresh, in_threads, let_time_pass, step_run, step_runs
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,9 +11,8 @@ from django_workflow import cancel_run, define, pause_run, resume_run, retry_run
 from django_workflow.engine import callers
 from django_workflow.engine.calling import MAX_DEPTH
 from django_workflow.models import Run, StepRun, Workflow
-from tests.engine.runs import fresh, history, step_run
-
-from .waiting import forward
+from tests.support.runs import fresh, history, step_run
+from tests.support.waiting import forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,9 +21,8 @@ from django_workflow import (
 )
 from django_workflow.engine.send import wake_unheard
 from django_workflow.models import Event
-from tests.engine.runs import fresh, history, let_time_pass, start, step_run
-
-from .waiting import forward
+from tests.support.runs import fresh, history, let_time_pass, start, step_run
+from tests.support.waiting import forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

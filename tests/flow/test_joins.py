@@ -15,10 +15,9 @@ from django.conf import settings
 from django.db import connections
 
 from django_workflow.models import Run, StepRun
-from tests.engine.batches import ready
+from tests.support import joining  # noqa: F401 – registers its steps
+from tests.support.batches import ready
 from tests.testapp.models import Note
-
-from . import joining  # noqa: F401 – registers its steps
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 ROOT = Path(__file__).parent.parent.parent
@@ -28,7 +27,7 @@ RUNS = int(os.environ.get("WORKFLOW_TEST_JOINS", "30" if settings.VENDOR == "sql
 WORKERS = 8
 WORK = (
     "import django; django.setup()\n"
-    "from tests.flow.joining import work_in_processes\n"
+    "from tests.support.joining import work_in_processes\n"
     f"work_in_processes({WORKERS}, seconds={60 + RUNS})"
 )
 

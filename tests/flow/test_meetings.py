@@ -21,10 +21,9 @@ from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Event, Run, StepRun
 from django_workflow.signals import run_finished
 from django_workflow.status import FINAL_RUN
-from tests.engine.runs import fresh, history, in_threads, notes, step_run, step_runs
+from tests.support.meeting import meetings
+from tests.support.runs import fresh, history, in_threads, notes, step_run, step_runs
 from tests.testapp.models import Note
-
-from .meeting import meetings
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WAIT = {"name": "wait", "type": "flow.wait", "with": {"event": "go"}}

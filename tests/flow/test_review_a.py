@@ -34,7 +34,7 @@ from django_workflow.engine.send import wake
 from django_workflow.links import ApprovalLink, link_url
 from django_workflow.models import Event, Run
 from django_workflow.models.keys import uuid7
-from tests.engine.runs import fresh, notes, start, step_run, step_runs
+from tests.support.runs import fresh, notes, start, step_run, step_runs
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)

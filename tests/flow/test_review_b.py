@@ -30,10 +30,9 @@ from django_workflow.engine.programs import get_program
 from django_workflow.engine.recover import recover_worker
 from django_workflow.engine.send import wake_unheard
 from django_workflow.models import Event, Run, StepRun, WorkflowVersion
-from tests.engine.runs import abandon, fresh, history, notes, start, step_run, step_runs
+from tests.support.runs import abandon, fresh, history, notes, start, step_run, step_runs
+from tests.support.waiting import forward
 from tests.testapp.models import Note
-
-from .waiting import forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

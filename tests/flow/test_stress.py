@@ -38,7 +38,7 @@ from django_workflow.engine.tick import tick
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Event, Run, StepRun
 from django_workflow.status import FINAL_RUN
-from tests.engine.runs import in_threads, step_runs
+from tests.support.runs import in_threads, step_runs
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)

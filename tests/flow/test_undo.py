@@ -13,7 +13,7 @@ from django_workflow.engine.execute import work
 from django_workflow.engine.now import database_now
 from django_workflow.engine.recover import recover_worker
 from django_workflow.models import Run
-from tests.engine.runs import abandon, fresh, notes, start, step_run, step_runs
+from tests.support.runs import abandon, fresh, notes, start, step_run, step_runs
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)

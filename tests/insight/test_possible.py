@@ -23,9 +23,9 @@ from django_workflow.exceptions import VerbRefused
 from django_workflow.insight.facts import read_facts
 from django_workflow.insight.possible import steps_to_skip, why_not
 from django_workflow.models import Run, Workflow
-from tests.engine import steps_for_tests  # noqa: F401 – registers them
-from tests.engine.runs import fresh, start
-from tests.verbs.states import BUILD, run_in
+from tests.support import steps_for_tests  # noqa: F401 – registers them
+from tests.support.runs import fresh, start
+from tests.support.states import BUILD, run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,9 +15,9 @@ from django_workflow import cancel_run, define, pause_run, trigger
 from django_workflow.insight.facts import read_facts
 from django_workflow.insight.why import is_late, why
 from django_workflow.models import Clock, Run, StepRun
-from tests.engine import steps_for_tests  # noqa: F401 – registers them
-from tests.engine.runs import fresh, start
-from tests.verbs.states import FAIL, SLEEP, hold, run_in
+from tests.support import steps_for_tests  # noqa: F401 – registers them
+from tests.support.runs import fresh, start
+from tests.support.states import FAIL, SLEEP, hold, run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

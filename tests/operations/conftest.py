@@ -11,7 +11,7 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from tests.engine import steps_for_tests  # noqa: F401 – registers them
+from tests.support import steps_for_tests  # noqa: F401 – registers them
 
 Ship = Callable[[str, str], Path]
 

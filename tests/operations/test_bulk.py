@@ -25,9 +25,7 @@ from django_workflow.engine.tick import tick
 from django_workflow.models import BulkAction, Run, RunAction
 from django_workflow.signals import run_finished
 from django_workflow.status import RunStatus
-from tests.engine.runs import in_threads
-
-from .bulk_runs import (
+from tests.support.bulk_runs import (
     FAIL,
     NAP,
     attempts,
@@ -39,6 +37,7 @@ from .bulk_runs import (
     several,
     times_done,
 )
+from tests.support.runs import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,8 +20,8 @@ from django_workflow.engine.health import examine
 from django_workflow.management.commands import trigger_workflow
 from django_workflow.management.following import Follower
 from django_workflow.models import Clock, Run, StepRun
-from tests.private_server import Missing, is_ci
-from tests.redis_server import redis_server
+from tests.servers.private_server import Missing, is_ci
+from tests.servers.redis_server import redis_server
 
 from .conftest import Done
 

@@ -14,8 +14,8 @@ from django_workflow import cancel_run, define, trigger
 from django_workflow.engine.prune import Pruned, count_prunable, prune_runs
 from django_workflow.management.commands import prune_runs as prune_command
 from django_workflow.models import Answer, BulkAction, Event, Run, RunAction, StepRun, Workflow
+from tests.support.bulk_runs import FAIL, NAP, begin, finish, several
 
-from .bulk_runs import FAIL, NAP, begin, finish, several
 from .conftest import Done
 
 pytestmark = pytest.mark.django_db(transaction=True)

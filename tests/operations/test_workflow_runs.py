@@ -18,9 +18,9 @@ from django_workflow import define, trigger
 from django_workflow.engine.bulk_verbs import BULK_VERBS
 from django_workflow.management.commands import workflow_runs
 from django_workflow.models import BulkAction, Event, Run, RunAction
-from tests.engine.runs import run_in
+from tests.support.bulk_runs import FAIL, NAP, attempts, begin, counts, let_lease_expire, several
+from tests.support.runs import run_in
 
-from .bulk_runs import FAIL, NAP, attempts, begin, counts, let_lease_expire, several
 from .conftest import Done
 
 pytestmark = pytest.mark.django_db(transaction=True)

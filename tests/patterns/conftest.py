@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from django_workflow.test import Kit, workflow_test
-from tests.engine import steps_for_tests  # noqa: F401 – registers them
+from tests.support import steps_for_tests  # noqa: F401 – registers them
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import pytest
 
 from django_workflow import trigger
 from django_workflow.test import Kit
-from tests.engine.runs import fresh, in_threads
-
-from .flows import be_a_worker, let_delays_pass, publish, start, statuses, waits
+from tests.support.flows import be_a_worker, let_delays_pass, publish, start, statuses, waits
+from tests.support.runs import fresh, in_threads
 
 SPLIT = """
     name: order

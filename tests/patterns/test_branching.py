@@ -7,8 +7,7 @@ from itertools import combinations
 import pytest
 
 from django_workflow.test import Kit
-
-from .flows import publish, runs_of, start, statuses, waits
+from tests.support.flows import publish, runs_of, start, statuses, waits
 
 EXTRAS = ("card", "ribbon", "wrap")
 SUBSETS = [subset for size in range(4) for subset in combinations(EXTRAS, size)]

@@ -10,9 +10,8 @@ import pytest
 
 from django_workflow import LeaseLost, StepContext, cancel_run, send_event, skip_step, trigger
 from django_workflow.test import Kit
-from tests.engine.runs import fresh, in_threads
-
-from .flows import be_a_worker, let_delays_pass, publish, runs_of, start, statuses, waits
+from tests.support.flows import be_a_worker, let_delays_pass, publish, runs_of, start, statuses, waits
+from tests.support.runs import fresh, in_threads
 
 # The author may withdraw: a jump to gate takes back what comes after it, and gate now leads elsewhere.
 ARTICLE = """

@@ -9,8 +9,7 @@ import pytest
 
 from django_workflow import StepContext, cancel_run
 from django_workflow.test import Kit
-
-from .flows import publish, runs_of, start, statuses, waits
+from tests.support.flows import publish, runs_of, start, statuses, waits
 
 REVIEW = """
     name: review

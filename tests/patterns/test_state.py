@@ -11,8 +11,7 @@ import pytest
 
 from django_workflow import StepContext
 from django_workflow.test import Kit
-
-from .flows import publish, runs_of, start, statuses, waits
+from tests.support.flows import publish, runs_of, start, statuses, waits
 
 PAYMENT = """
     name: order

@@ -8,8 +8,7 @@ import pytest
 
 from django_workflow import DefinitionError, define
 from django_workflow.test import Kit
-
-from .flows import start, statuses
+from tests.support.flows import start, statuses
 
 # Two ways into the loop (write, review) and two out of it (give_up, judge).
 ARTICLE = """

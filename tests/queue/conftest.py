@@ -10,11 +10,10 @@ import pytest
 from django.conf import settings
 
 from django_workflow import dispatch
-from tests.private_server import Missing, is_ci
-from tests.redis_server import RedisServer
-from tests.redis_server import redis_server as serve_redis
-
-from .processes import SETTINGS, Processes
+from tests.servers.private_server import Missing, is_ci
+from tests.servers.redis_server import RedisServer
+from tests.servers.redis_server import redis_server as serve_redis
+from tests.support.processes import SETTINGS, Processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,9 +19,8 @@ from django_workflow.engine.run_filters import RunFilters
 from django_workflow.engine.tick import tick
 from django_workflow.jobs import advance_bulk, work
 from django_workflow.models import BulkAction, Run, RunAction, StepRun
-from tests.redis_server import RedisServer
-
-from .processes import Processes, wait_until
+from tests.servers.redis_server import RedisServer
+from tests.support.processes import Processes, wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("queued"),

@@ -18,8 +18,7 @@ from django.utils import timezone
 
 from django_workflow import define
 from django_workflow.models import BulkAction, Run, RunAction, StepRun, Workflow
-
-from .processes import Processes, wait_until
+from tests.support.processes import Processes, wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("queued"),

@@ -19,7 +19,7 @@ from django_workflow import define, dispatch, trigger, trigger_many
 from django_workflow.conf import get_settings
 from django_workflow.dispatch import PREFIX, find_bell, ring, ring_after_commit
 from django_workflow.line import PAUSE
-from tests.redis_server import RedisServer
+from tests.servers.redis_server import RedisServer
 
 pytestmark = pytest.mark.usefixtures("queued", "fresh_bells")
 

@@ -21,7 +21,7 @@ from django_workflow.engine.tick import tick
 from django_workflow.jobs import LINGER, Shift, work
 from django_workflow.models import Run, StepRun
 from django_workflow.status import RunStatus
-from tests.redis_server import RedisServer
+from tests.servers.redis_server import RedisServer
 
 pytestmark = [
     pytest.mark.usefixtures("queued", "fresh_bells"),

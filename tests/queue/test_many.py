@@ -15,10 +15,7 @@ from django.db import connections
 
 from django_workflow import trigger
 from django_workflow.models import Run, StepRun
-from tests.testapp.models import Note
-from tests.testapp.steps import note_job, repeat_job
-
-from .load import (
+from tests.support.load import (
     ATOMIC,
     IDEMPOTENT,
     PLAIN,
@@ -30,7 +27,9 @@ from .load import (
     start_one,
     wait_for_end,
 )
-from .processes import Kind, Processes, wait_until
+from tests.support.processes import Kind, Processes, wait_until
+from tests.testapp.models import Note
+from tests.testapp.steps import note_job, repeat_job
 
 # Few enough for the suite; the README says how to try more.
 RUNS = int(os.environ.get("WORKFLOW_TEST_RUNS", "300"))

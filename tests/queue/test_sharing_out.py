@@ -22,10 +22,10 @@ from django_workflow.engine.stuck import recover_stuck
 from django_workflow.jobs import work
 from django_workflow.models import Run, StepRun
 from django_workflow.worker import Worker
-from tests.engine.batches import be_new_and_patient
-from tests.engine.crashes import be_in_touch, crash
-from tests.engine.runs import fresh, in_threads
-from tests.redis_server import RedisServer
+from tests.servers.redis_server import RedisServer
+from tests.support.batches import be_new_and_patient
+from tests.support.crashes import be_in_touch, crash
+from tests.support.runs import fresh, in_threads
 
 pytestmark = [pytest.mark.usefixtures("queued"), pytest.mark.django_db(transaction=True)]
 

@@ -19,11 +19,10 @@ from django_workflow import worker as worker_module
 from django_workflow.engine.who import worker_name
 from django_workflow.models import Clock, StepRun
 from django_workflow.worker import ClockBeside, worker_name_of
-from tests.redis_server import RedisServer
-
-from .load import all_ended, start_chains
-from .processes import CLASSES, ROOT, Process, Processes, wait_until
-from .test_kill import let_go, start_holding, wait_for_handler
+from tests.crashes.test_killed_workers import let_go, start_holding, wait_for_handler
+from tests.servers.redis_server import RedisServer
+from tests.support.load import all_ended, start_chains
+from tests.support.processes import CLASSES, ROOT, Process, Processes, wait_until
 
 CLOCK = "workflow_clock"
 

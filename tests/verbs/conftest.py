@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from django_workflow import StepContext
-from tests.engine import steps_for_tests  # noqa: F401 – registers them
+from tests.support import steps_for_tests  # noqa: F401 – registers them
 from tests.testapp.models import Note
 
 

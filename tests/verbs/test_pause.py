@@ -14,9 +14,8 @@ from django_workflow.engine.recover import recover_worker
 from django_workflow.engine.stuck import find_stuck
 from django_workflow.engine.tick import has_ready
 from django_workflow.models import Run
-from tests.engine.runs import abandon, fresh, history, let_time_pass, notes, start, step_run, step_runs
-
-from .states import hold, run_in
+from tests.support.runs import abandon, fresh, history, let_time_pass, notes, start, step_run, step_runs
+from tests.support.states import hold, run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAP = {"name": "nap", "type": "flow.sleep", "with": {"for": "1h"}}

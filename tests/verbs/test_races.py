@@ -15,7 +15,7 @@ from django_workflow.engine.single import execute
 from django_workflow.engine.stuck import find_stuck
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, StepRun
-from tests.engine.runs import fresh, in_threads, notes, start, step_run, step_runs
+from tests.support.runs import fresh, in_threads, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STEPS = [

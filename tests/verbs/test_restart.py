@@ -12,9 +12,8 @@ from django.utils import timezone
 from django_workflow import define, restart_run, trigger, undo_run
 from django_workflow.exceptions import ParamsError, VerbRefused
 from django_workflow.models import Run, RunAction, Workflow
-from tests.engine.runs import fresh, let_time_pass, notes, start, step_runs
-
-from .states import run_in
+from tests.support.runs import fresh, let_time_pass, notes, start, step_runs
+from tests.support.states import run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WORK = [{"name": "one", "type": "tests.work"}]

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_workflow import Goto, define, restart_run, retry_run, skip_step, trigger
 from django_workflow.engine.control import end_overdue
 from django_workflow.models import Run
-from tests.engine.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
+from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,7 +6,7 @@ import pytest
 
 from django_workflow import cancel_run, define, restart_run, retry_run, trigger
 from django_workflow.models import Run
-from tests.engine.runs import fresh, notes, step_runs
+from tests.support.runs import fresh, notes, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

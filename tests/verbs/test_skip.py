@@ -11,9 +11,8 @@ from django.utils import timezone
 from django_workflow import define, pause_run, resume_run, retry_run, skip_step, trigger
 from django_workflow.exceptions import NotStorable, TooLarge, VerbRefused
 from django_workflow.models import Run, RunAction
-from tests.engine.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
-
-from .states import hold, run_in
+from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
+from tests.support.states import hold, run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AFTER = {"name": "after", "type": "tests.echo", "with": {"value": "{{ steps.one }}"}}

@@ -19,9 +19,8 @@ from django_workflow import (
 )
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, RunAction
-from tests.engine.runs import fresh
-
-from .states import BUILD, run_in
+from tests.support.runs import fresh
+from tests.support.states import BUILD, run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,0 +1,1 @@
+"""Processes, connections and servers that die: nothing is lost, nothing is recorded twice."""

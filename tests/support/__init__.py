@@ -1,0 +1,1 @@
+"""What the tests of several subjects share: runs, definitions, step types, worker processes."""
