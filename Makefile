@@ -11,9 +11,12 @@ version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>
 found := $(call version,$(python))
 wanted := $(if $(filter file,$(origin PYTHON)),$(found),$(call version,$(PYTHON)))
 
+# Some environments forbid bytecode; without it every worker and process that a test starts compiles all again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-rq serve test test-browser test-matrix lint bench
+.PHONY: help demo demo-rq serve test test-all lint bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,18 +33,11 @@ serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
 	$(python) manage.py prepare
 	$(python) manage.py runserver 127.0.0.1:8000 $(ARGS)
 
-test: $(stamp) ## Test on SQLite, on a private PostgreSQL, and in a browser (ARGS="-k name" goes to pytest)
-	$(python) -m tests.some pytest $(ARGS)
-	$(python) -m tests.some tests.servers.postgres $(python) -m pytest -m "not one_database" $(ARGS)
-	@$(MAKE) --no-print-directory test-browser
+test: $(stamp) ## Test on SQLite, on PostgreSQL and in a browser (ARGS="-k name" goes to pytest)
+	@$(python) -m tests $(ARGS)
 
-test-browser: $(stamp) ## Test the pages in Chromium, on each Django for which a Python is found
-	$(python) -m tests.some pytest tests/browser --ds=tests.browser.settings $(ARGS)
-	$(python) -m tests.matrix --newer tests/browser --ds=tests.browser.settings $(ARGS)
-	WORKFLOW_TEST_CSP=nonce $(python) -m tests.matrix --newest tests/browser --ds=tests.browser.settings $(ARGS)
-
-test-matrix: $(stamp) ## Test every supported Django on every Python found here (SQLite)
-	$(python) -m tests.matrix $(ARGS)
+test-all: $(stamp) ## Test in the long form: every Django, many repetitions (ARGS="NAME…" for parts of it)
+	@$(python) -m tests --all $(ARGS)
 
 lint: $(stamp) ## Check style, format and types
 	$(python) -m ruff check .

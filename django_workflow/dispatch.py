@@ -26,6 +26,7 @@ from rq import Queue
 
 from .conf import get_settings
 from .line import Line, hasten
+from .process import remembered
 
 logger = logging.getLogger("django_workflow")
 
@@ -163,9 +164,9 @@ class Bell:
 
 
 _lock = threading.Lock()
-_bells: dict[str, Bell] = {}
-_lines: dict[str, Line] = {}
-_troubles: set[str] = set()
+_bells: dict[str, Bell] = remembered({})
+_lines: dict[str, Line] = remembered({})
+_troubles: set[str] = remembered(set())
 
 
 def _begin_anew() -> None:

@@ -1,29 +1,132 @@
-"""What every test shares: its database, how many examples Hypothesis tries, step types for one test."""
+"""What every test shares: its databases and servers, how many examples Hypothesis tries, its step types."""
+
+from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
 
 import django
 import hypothesis
 import pytest
 from django.conf import settings
+from django.db import connections
+from django.test import TransactionTestCase
 
-from django_workflow import registry, step
+from django_workflow import dispatch, registry, step
+from tests.servers.postgres import PostgresServer, find_owner, postgres_server
+from tests.servers.private_server import Missing, is_ci, own_folder
+from tests.servers.redis_server import RedisServer
+from tests.servers.redis_server import redis_server as serve_redis
+from tests.support import databases
+from tests.support.processes import SETTINGS, Processes
 
 # No deadline: the machines that run this are busy, and a slow example is no failure.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_setup"}
+
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"workflow: Django {django.__version__} on {settings.VENDOR}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes, and what is the same on every database because it asks none."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "processes" in fixtures:
+            item.add_marker(pytest.mark.processes)
+        if item.get_closest_marker("django_db") is None and not fixtures & DATABASE_FIXTURES:
+            item.add_marker(pytest.mark.one_database)
+
+
+def missing(reason: object) -> NoReturn:
+    """Skip a test for want of a server; in continuous integration it fails."""
+    if is_ci():
+        pytest.fail(str(reason))
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer | None]:
+    """The PostgreSQL that has the databases, which tests may stop and start; None with another database."""
+    if settings.VENDOR != "postgres":
+        yield None
+    elif given := os.environ.get("WORKFLOW_TEST_PGHOST"):
+        yield PostgresServer(Path(given))
+    else:
+        folder = Path(settings.DATABASES["default"]["HOST"])
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(own_folder(find_owner("postgres"), at=folder))
+                server = stack.enter_context(postgres_server(folder, is_durable=False))
+            except Missing as reason:
+                missing(reason)
+            yield server
+            connections.close_all()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    postgres: PostgresServer | None, django_test_environment: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """Make the databases, where pytest-django would migrate each of them."""
+    with django_db_blocker.unblock():
+        databases.make_databases()
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+
+
+def _empty_databases(case: Any) -> None:
+    databases.empty(case._databases_names(include_mirrors=False))
+
+
+TransactionTestCase._fixture_teardown = _empty_databases
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The server on the socket of the settings' queues."""
+    try:
+        with serve_redis(settings.REDIS_SOCKET) as server:
+            yield server
+    except Missing as reason:
+        missing(reason)
+
+
+@pytest.fixture
+def empty_redis(redis_server: RedisServer) -> None:
+    """Start Redis where the test before left it down, and empty it."""
+    redis_server.start()
+    redis_server.resume()
+    redis_server.flush()
+    # An outage in another test is remembered for seconds; here begins a new process, as it were.
+    dispatch._begin_anew()
+
+
+@pytest.fixture
+def queued(settings: Any) -> None:
+    """Let this process ring for its runs, as a web process does, instead of running them."""
+    settings.DJANGO_WORKFLOW = dict(SETTINGS)
+
+
+@pytest.fixture
+def processes(transactional_db: None, empty_redis: None, queued: None, tmp_path: Path) -> Iterator[Processes]:
+    """What starts workers and clocks; they are gone before the tables are emptied."""
+    with Processes(tmp_path) as running:
+        yield running
+
+
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return ``step``; what it registers is forgotten after the test."""
+    """``step``; what it registers is forgotten after the test."""
     monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
     monkeypatch.setattr(registry, "_aliases", dict(registry._aliases))
     return step

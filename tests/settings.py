@@ -1,7 +1,8 @@
 """Settings of the tests.
 
-Environment variables: WORKFLOW_TEST_DATABASE is sqlite (default), postgres or mariadb; WORKFLOW_TEST_SETTINGS
-is DJANGO_WORKFLOW as JSON, for processes that a test starts.
+Environment variables: WORKFLOW_TEST_DATABASE is sqlite (default), postgres or mariadb; WORKFLOW_TEST_PGHOST
+is a PostgreSQL that runs already; WORKFLOW_TEST_SETTINGS is DJANGO_WORKFLOW as JSON, for processes that a
+test starts. Each worker of pytest-xdist has files, databases and a Redis of its own.
 """
 
 import atexit
@@ -30,7 +31,9 @@ def _choose_files() -> Path:
         files = folder / f"workflow-tests-{uuid.uuid4().hex[:12]}"
         os.environ["WORKFLOW_TEST_FILES"] = str(files)
         atexit.register(_remove_files, files, owner=os.getpid())
-    return Path(os.environ["WORKFLOW_TEST_FILES"])
+    # The processes that a worker of pytest-xdist starts inherit its name.
+    own = (os.environ["WORKFLOW_TEST_FILES"], os.environ.get("PYTEST_XDIST_WORKER"))
+    return Path("-".join(filter(None, own)))
 
 
 def _remove_files(files: Path, *, owner: int) -> None:
@@ -63,7 +66,7 @@ def _describe_postgres(name: str) -> dict[str, object]:
         "ENGINE": "django.db.backends.postgresql",
         "NAME": name,
         "USER": "postgres",
-        "HOST": os.environ["WORKFLOW_TEST_PGHOST"],
+        "HOST": os.environ.get("WORKFLOW_TEST_PGHOST") or f"{FILES}-postgres",
         "TEST": {"NAME": name},
     }
 

@@ -19,6 +19,7 @@ from django.db.models import Exists, F, OuterRef, Q
 
 from ..exceptions import VerbRefused
 from ..models import Run, RunQuerySet, StepRun, StepRunQuerySet
+from ..process import remembered
 from ..signals import run_finished
 from ..status import RunStatus, StepStatus, WaitingFor
 from . import control
@@ -44,9 +45,9 @@ LEFT = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED)
 # Locks a run of an alias, and returns it as it is now.
 Lock = Callable[[str, UUID], Run]
 
-_swept: dict[str, float] = {}
+_swept: dict[str, float] = remembered({})
 # When called runs ended whose callers know of it: by the wake-up of another that they had called.
-_told: dict[UUID, datetime] = {}
+_told: dict[UUID, datetime] = remembered({})
 MOST_TOLD = 10_000
 
 

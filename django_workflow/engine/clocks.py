@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 from ..models import Clock
+from ..process import remembered
 from .now import database_now
 from .who import worker_name
 
@@ -13,7 +14,7 @@ from .who import worker_name
 EVERY = 10.0
 FORGOTTEN_AFTER = timedelta(days=1)
 
-_beaten: dict[tuple[str, str], float] = {}
+_beaten: dict[tuple[str, str], float] = remembered({})
 
 
 def beat(using: str) -> None:

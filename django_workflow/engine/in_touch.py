@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from ..conf import get_settings
+from ..process import remembered
 
 # In seconds. Clocks tick every second, and one may take a moment: a gap of less is no break.
 LONGEST_TICK = 3.0
@@ -25,7 +26,7 @@ class _Contact:
     follows_outage: bool = False
 
 
-_contacts: dict[str, _Contact] = {}
+_contacts: dict[str, _Contact] = remembered({})
 
 
 def renewal_interval() -> float:

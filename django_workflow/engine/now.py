@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from django.db import connections
 from django.utils import timezone
 
+from ..process import remembered
+
 READ_AGAIN_AFTER = 20.0
 # Each answer is late by its own time on the way. The time must not go back by that: a row that is ready now
 # would not be due, and nobody would drive on with it.
@@ -20,7 +22,7 @@ _SQL = {
     "mysql": "SELECT UTC_TIMESTAMP(6)",
     "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
 }
-_read: dict[str, tuple[datetime, float]] = {}
+_read: dict[str, tuple[datetime, float]] = remembered({})
 _held_at: datetime | None = None
 
 

@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from ..dispatch import ring_after_commit
 from ..models import StepRun
+from ..process import remembered
 from ..status import StepStatus
 from .claim import Claim
 from .give_back import give_back
@@ -30,7 +31,7 @@ PASSING = {"40P01", "40001", "55P03", "1205", "1213"}
 
 # So often in one process a step loses its connection before that is taken for its own doing.
 LOSSES = 3
-_losses: Counter[UUID] = Counter()
+_losses: Counter[UUID] = remembered(Counter())
 
 
 class NotRecorded(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..conf import get_settings
+from ..process import remembered
 from ..registry import Handler
 
 # A type whose last call took longer is claimed one at a time.
@@ -12,8 +13,8 @@ FAST = 0.05
 # For how long a type is not shared after a round with it had to be undone, in seconds.
 UNSHARED = 60.0
 
-_seconds: dict[str, float] = {}
-_unshared_until: dict[str, float] = {}
+_seconds: dict[str, float] = remembered({})
+_unshared_until: dict[str, float] = remembered({})
 
 
 def may_share(handler: Handler | None) -> bool:

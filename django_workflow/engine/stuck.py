@@ -16,6 +16,7 @@ from ..definition.program import Program
 from ..dispatch import ring_after_commit
 from ..exceptions import WorkflowError
 from ..models import Run, StepRun, StepRunQuerySet
+from ..process import remembered
 from ..status import FINAL_RUN, RunStatus, StepStatus, WaitingFor
 from .endings import cancel_waiting, final_output
 from .finish import finish
@@ -36,8 +37,8 @@ STANDING = (*FINAL_RUN, RunStatus.PAUSED)
 _GOING_ON = Q(status=StepStatus.RUNNING) | Q(undoes__isnull=False)
 TIMED = (WaitingFor.RETRY, WaitingFor.TIMER, WaitingFor.HANDLER)
 
-_swept: dict[str, float] = {}
-_tried: dict[UUID, float] = {}
+_swept: dict[str, float] = remembered({})
+_tried: dict[UUID, float] = remembered({})
 
 
 class _BeyondRepair(Exception):

@@ -11,6 +11,7 @@ from django.db.models import Count, Q
 from ..definition.graph import Graph
 from ..definition.reading import read_definition
 from ..models import Run, StepRun, WorkflowVersion
+from ..process import remembered
 from ..status import StepStatus
 
 _WELL = (StepStatus.DONE, StepStatus.SKIPPED)
@@ -18,7 +19,7 @@ ENDED = Q(status__in=_WELL) | Q(status=StepStatus.FAILED, handled=True)
 # A version never changes. Beyond so many they are counted anew.
 MOST_KNOWN = 10_000
 
-_lengths: dict[UUID, int] = {}
+_lengths: dict[UUID, int] = remembered({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

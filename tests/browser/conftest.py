@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 # Playwright runs an event loop in this thread, from which Django would else refuse to be called.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -14,12 +13,14 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from tests.servers.private_server import is_ci
+from tests.conftest import missing
+from tests.servers.private_server import Missing
+
+from .chromium import find_chromium
 
 if TYPE_CHECKING:
     from .visitor import Visitor
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-dev-shm-usage",
@@ -34,22 +35,15 @@ OpenWindow = Callable[..., Any]
 MakeUser = Callable[..., User]
 
 
-def _missing(reason: str) -> NoReturn:
-    if is_ci():
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Return Debian's Chromium: a download of Playwright's own is not needed."""
+    """A Chromium that all tests share."""
+    from playwright.sync_api import sync_playwright
+
     try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        _missing(f"no browser: {error}")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        _missing("no Chromium found (Debian: apt-get install chromium)")
+        found = find_chromium()
+    except Missing as reason:
+        missing(reason)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         yield chromium

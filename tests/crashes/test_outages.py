@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -35,18 +32,12 @@ from tests.support.processes import Kind, Processes, wait_until
 only_postgres = pytest.mark.skipif(settings.VENDOR != "postgres", reason="there is no server to restart")
 
 
-@cache
-def own_postgres() -> PostgresServer:
-    """Return the server of the tests' database, which outlives the test that started it again."""
-    return PostgresServer(Path(os.environ["WORKFLOW_TEST_PGHOST"]))
-
-
 @pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
+def database(postgres: PostgresServer) -> Iterator[PostgresServer]:
     """Return the server of the tests' database; it runs again afterwards."""
-    yield own_postgres()
+    yield postgres
     connection.close()
-    own_postgres().start()
+    postgres.start()
 
 
 @contextmanager
@@ -157,7 +148,7 @@ def test_redis_loses_everything_under_load(
     ids=["simple-restart", "forking-crash", "ours-crash"],
 )
 def test_the_database_restarts_under_load(
-    processes: Processes, postgres: PostgresServer, kind: Kind, by: signal.Signals
+    processes: Processes, database: PostgresServer, kind: Kind, by: signal.Signals
 ) -> None:
     # No lease expires within the test: what was in hand is given back as soon as the database is there.
     processes.settings["LEASE"] = "60s"
@@ -168,7 +159,7 @@ def test_the_database_restarts_under_load(
 
     def restart() -> None:
         connection.close()
-        postgres.restart(by)
+        database.restart(by)
 
     disturb(restart, times=2)
     wait_for_all(processes)
@@ -177,15 +168,15 @@ def test_the_database_restarts_under_load(
 
 
 @only_postgres
-def test_an_outage_longer_than_a_lease_costs_no_crash(processes: Processes, postgres: PostgresServer) -> None:
+def test_an_outage_longer_than_a_lease_costs_no_crash(processes: Processes, database: PostgresServer) -> None:
     processes.clock()
     processes.worker()
     start_chains(40, ms=5)
     wait_until(lambda: recorded() > 5, what="some steps")
     connection.close()
-    postgres.stop()
+    database.stop()
     threading.Event().wait(4)
-    postgres.start()
+    database.start()
     wait_for_all(processes)
     assert crashes() == 0
     assert_recorded_once()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -35,10 +35,14 @@ def find_programs() -> Path:
 
 
 class PostgresServer:
-    """The server whose socket and data are in ``folder``; the command that runs beside it may use it too."""
+    """The server whose socket and data are in ``folder``.
 
-    def __init__(self, folder: Path) -> None:
+    Where it is not ``is_durable``, a crash of the machine may damage its data; one of the server does not.
+    """
+
+    def __init__(self, folder: Path, *, is_durable: bool = True) -> None:
         self.folder = folder
+        self.is_durable = is_durable
         self._pid_file = folder / "data" / "postmaster.pid"
         self._running = ExitStack()
 
@@ -49,9 +53,11 @@ class PostgresServer:
         programs, owner = find_programs(), find_owner("postgres")
         command = [programs / "postgres", "-D", self.folder / "data", "-k", self.folder]
         command += ["-c", "listen_addresses="]
+        if not self.is_durable:
+            command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
         is_ready = partial(_answers, programs / "pg_isready", self.folder)
         self._running.enter_context(
-            running(command, owner, self.folder, is_ready=is_ready, stop=signal.SIGINT)
+            running(list(map(str, command)), owner, self.folder, is_ready=is_ready, stop=signal.SIGINT)
         )
 
     def stop(self, by: signal.Signals = signal.SIGINT) -> None:
@@ -69,21 +75,28 @@ class PostgresServer:
         self.start()
 
 
+@contextmanager
+def postgres_server(folder: Path, *, is_durable: bool = True) -> Iterator[PostgresServer]:
+    """Make a server in ``folder`` and run it. Raises :class:`Missing` where none is installed."""
+    programs, owner = find_programs(), find_owner("postgres")
+    trusting = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    prepare([programs / "initdb", "--pgdata", folder / "data", *trusting], owner, folder)
+    server = PostgresServer(folder, is_durable=is_durable)
+    try:
+        server.start()
+        yield server
+    finally:
+        # Also the one that a test started and could not stop.
+        server.stop()
+
+
 def serve() -> Iterator[Mapping[str, str]]:
     """Start a server, give the environment variables that lead to it, and stop it."""
-    programs, owner = find_programs(), find_owner("postgres")
-    with own_folder(owner) as folder:
-        trusting = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        prepare([programs / "initdb", "--pgdata", folder / "data", *trusting], owner, folder)
-        server = PostgresServer(folder)
-        try:
-            server.start()
-            for name in DATABASES:
-                prepare([programs / "createdb", "-h", folder, "-U", "postgres", name], owner, folder)
-            yield {"WORKFLOW_TEST_DATABASE": "postgres", "WORKFLOW_TEST_PGHOST": str(folder)}
-        finally:
-            # Also the one that a test started and could not stop.
-            server.stop()
+    owner = find_owner("postgres")
+    with own_folder(owner) as folder, postgres_server(folder):
+        for name in DATABASES:
+            prepare([find_programs() / "createdb", "-h", folder, "-U", "postgres", name], owner, folder)
+        yield {"WORKFLOW_TEST_DATABASE": "postgres", "WORKFLOW_TEST_PGHOST": str(folder)}
 
 
 def _answers(pg_isready: Path, folder: Path) -> bool:
