@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tests.environments import DJANGOS
+
 POSTGRES = {"WORKFLOW_TEST_DATABASE": "postgres"}
 ON_POSTGRES = ("-m", "not one_database")
+ON_SQLITE = ("-m", "not processes or sqlite_too")
 BROWSER = ("tests/browser", "--ds=tests.browser.settings")
 
 
@@ -36,17 +39,52 @@ class Part:
         return replace(self, arguments=(*own, *arguments), workers=0)
 
 
-def often(name: str, path: str, minutes: float, *, database: str = "postgres", **numbers: int) -> Part:
+def often(name: str, *paths: str, minutes: float, database: str = "postgres", **numbers: int) -> Part:
     """Return a part of the long form: tests that try something more often than the short form does."""
     variables = {f"WORKFLOW_TEST_{key.upper()}": str(value) for key, value in numbers.items()}
-    on = POSTGRES if database == "postgres" else {}
-    return Part(name=name, arguments=tuple(path.split()), variables={**on, **variables}, minutes=minutes)
+    return Part(
+        name=name,
+        arguments=paths if database == "sqlite" else (*paths, *ON_POSTGRES),
+        variables={"WORKFLOW_TEST_DATABASE": database, **variables},
+        minutes=minutes,
+    )
 
+
+def _in_browser(django: str, csp: str = "self") -> Part:
+    name = f"browser-django{django}" if csp == "self" else f"browser-django{django}-{csp}"
+    variables = {"WORKFLOW_TEST_CSP": csp, "WORKFLOW_TEST_PAGES": "all"}
+    python = DJANGOS[django][0]
+    return Part(name=name, arguments=BROWSER, variables=variables, django=django, python=python, minutes=6)
+
+
+CRASHES = ("tests/crashes/test_death_after_any_commit.py", "tests/flow/test_meetings.py")
+STORMS = ("tests/flow/test_stress.py", "tests/engine/test_storms.py")
+MODELS = ("tests/engine/test_flow_model.py", "tests/engine/test_plan_model.py")
+THOROUGH = {"HYPOTHESIS_PROFILE": "thorough"}
 
 SHORT = (
-    Part(name="sqlite"),
-    Part(name="postgres", arguments=ON_POSTGRES, variables=POSTGRES),
+    Part(name="postgres", arguments=ON_POSTGRES, variables=POSTGRES, workers=3),
+    Part(name="sqlite", arguments=ON_SQLITE),
     Part(name="browser", arguments=BROWSER),
 )
-THOROUGH = {"HYPOTHESIS_PROFILE": "thorough"}
-LONG = ()
+# No part takes longer than continuous integration has for all that it draws, or it would never be drawn.
+LONG = (
+    often("crash-points", *CRASHES, minutes=12, stride=1, seeds=3),
+    often("crash-points-sqlite", *CRASHES, minutes=12, database="sqlite", stride=1, seeds=3),
+    often("plugs-pulled", "tests/crashes/test_killed_workers.py", minutes=12, rounds=50),
+    often("outages", "tests/crashes/test_outages.py", minutes=8, rounds=20),
+    often("many-runs", "tests/queue/test_many.py", minutes=12, runs=1_000, triggers=10_000),
+    often("processes-on-sqlite", "-m", "processes", minutes=12, database="sqlite"),
+    often("bulk-retry", "tests/queue/test_bulk_from_a_list.py", minutes=14, failed=10_000),
+    often("joins", "tests/flow/test_joins.py", minutes=8, joins=1_000),
+    often("storms", *STORMS, minutes=8, verbs=200, seeds=5),
+    Part(name="models", arguments=MODELS, variables=THOROUGH, minutes=14),
+    Part(name="properties", arguments=("tests/values", "tests/definition"), variables=THOROUGH, minutes=8),
+    *(
+        Part(name=f"django{django}-python{python}", django=django, python=python, minutes=8)
+        for django, pythons in DJANGOS.items()
+        for python in pythons
+    ),
+    *map(_in_browser, DJANGOS),
+    _in_browser("6.1", csp="nonce"),
+)

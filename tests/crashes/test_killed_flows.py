@@ -190,7 +190,7 @@ def children_done() -> int:
     return Run.objects.filter(workflow__name="child", status="done").count()
 
 
-@pytest.mark.parametrize("fault", ["kill", "flush and kill"])
+@pytest.mark.parametrize("fault", [pytest.param("kill", marks=pytest.mark.sqlite_too), "flush and kill"])
 def test_map_of_called_workflows_outlives_kills_and_flushes(
     processes: Processes, redis_server: RedisServer, fault: str
 ) -> None:

@@ -69,9 +69,9 @@ def crashes_by_step() -> dict[str, int]:
     ("kind", "hold"),
     [
         ("simple", "plain"),
-        ("simple", "atomic"),
+        pytest.param("simple", "atomic", marks=pytest.mark.sqlite_too),
         ("simple", "idempotent"),
-        ("forking", "plain"),
+        pytest.param("forking", "plain", marks=pytest.mark.sqlite_too),
         ("ours", "atomic"),
     ],
 )
@@ -219,7 +219,7 @@ def test_a_killed_clock_is_replaced_by_any_other(processes: Processes) -> None:
     assert run.status == "done"
 
 
-@pytest.mark.parametrize("kind", ["simple", "forking", "ours"])
+@pytest.mark.parametrize("kind", [pytest.param("simple", marks=pytest.mark.sqlite_too), "forking", "ours"])
 def test_sigterm_under_load_is_no_crash(processes: Processes, kind: Kind) -> None:
     processes.clock()
     worker = processes.worker(kind=kind)

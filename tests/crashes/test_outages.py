@@ -115,7 +115,13 @@ def disturb(fault: Callable[[], None], *, times: int = 4) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
-    [("simple", "flush"), ("simple", "kill"), ("forking", "flush"), ("forking", "restart"), ("ours", "kill")],
+    [
+        ("simple", "flush"),
+        pytest.param("simple", "kill", marks=pytest.mark.sqlite_too),
+        ("forking", "flush"),
+        ("forking", "restart"),
+        ("ours", "kill"),
+    ],
 )
 def test_redis_loses_everything_under_load(
     processes: Processes, redis_server: RedisServer, kind: Kind, fault: str

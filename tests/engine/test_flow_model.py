@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,9 @@ from tests.reference.pictures import compare
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = 1_500 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 60
+EXAMPLES = 60 if connection.vendor == "sqlite" else 30
+if os.environ.get("HYPOTHESIS_PROFILE") == "thorough":
+    EXAMPLES = 1_500
 MOVES = 40
 MOST_MOVES_TO_THE_END = 400
 

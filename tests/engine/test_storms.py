@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -34,6 +35,7 @@ KINDS: dict[str, dict[str, bool]] = {
     "atomic": {"atomic": True},
 }
 RETRY = {"attempts": 3, "delay": 0}
+SEEDS = int(os.environ.get("WORKFLOW_TEST_SEEDS", "1"))
 
 
 def key_of(run_id: object, step: str, index: int, attempt: int) -> str:
@@ -102,7 +104,7 @@ def demand_once(run: Run) -> None:
             assert Note.objects.filter(key=key).count() == 1, key
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 @pytest.mark.parametrize("kinds", [("idempotent", "atomic"), ("atomic", "plain"), ("plain", "idempotent")])
 def test_a_storm_leaves_every_run_whole_and_every_step_recorded_once(misbehaving, seed, kinds) -> None:
     misbehaving(seed)

@@ -44,7 +44,7 @@ from tests.testapp.models import Note
 pytestmark = pytest.mark.django_db(transaction=True)
 # How many verbs each of the threads tries; more by hand.
 VERBS = int(os.environ.get("WORKFLOW_TEST_VERBS", "50"))
-SEEDS = int(os.environ.get("WORKFLOW_TEST_SEEDS", "2"))
+SEEDS = int(os.environ.get("WORKFLOW_TEST_SEEDS", "1"))
 PEOPLE, WORKERS, RUNS = 3, 3, 12
 STEPS = ("first", "b0", "b1", "items", "wait", "call", "join")
 UNDO = {"type": "storm.undo"}

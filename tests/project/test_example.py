@@ -54,9 +54,16 @@ def test_its_migrations_and_checks_are_in_order(tmp_path: Path) -> None:
     assert "no issues" in run_manage(tmp_path, "check")
 
 
-def test_the_demo_shows_every_step_and_where_things_are(tmp_path: Path) -> None:
-    first, second = (run_manage(tmp_path, "demo") for _ in range(2))
-    for shown in (first, second):
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """What the demo prints at its first time, and at its second with the same database."""
+    folder = tmp_path_factory.mktemp("demo")
+    return run_manage(folder, "demo"), run_manage(folder, "demo")
+
+
+def test_the_demo_shows_every_step_and_where_things_are(demo: tuple[str, str]) -> None:
+    first, second = demo
+    for shown in demo:
         assert re.search(r"✓ greet .* ms  .*\"sent\": 1", shown)
         assert re.search(r"✗ charge .* no answer from the payment provider\n  … charge is tried again", shown)
         assert re.search(r"… paid waits for an event; .*\n  ✓ paid", shown)
@@ -79,7 +86,7 @@ def test_the_demo_shows_every_step_and_where_things_are(tmp_path: Path) -> None:
     assert first.endswith("make serve opens these pages (user demo, password demo).\n")
 
 
-def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
+def test_the_readme_shows_what_the_demo_prints(demo: tuple[str, str]) -> None:
     page = (ROOT / "README.md").read_text()
     shown = re.search(r"```text\n(2 desks.*?)```", page, re.DOTALL)
     assert shown is not None
@@ -88,10 +95,11 @@ def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
     parts = re.split(rf"(^…\n|…$|{figures})", re.sub(" +", " ", shown[1]), flags=re.MULTILINE)
     texts, gaps = map(re.escape, parts[::2]), ["(?s:.*)" if gap == "…\n" else ".*" for gap in parts[1::2]]
     pattern = "".join(f"{text}{gap}" for text, gap in zip(texts, [*gaps, ""], strict=True))
-    assert re.search(pattern, re.sub(" +", " ", run_manage(tmp_path, "demo")))
+    assert re.search(pattern, re.sub(" +", " ", demo[0]))
 
 
 @pytest.mark.processes
+@pytest.mark.sqlite_too
 def test_the_demo_with_workers_kills_one_and_loses_nothing(tmp_path: Path, redis_socket: Path) -> None:
     shown = run_manage(tmp_path, "demo_rq", EXAMPLE_REDIS=str(redis_socket))
     (order, worker) = re.findall(r"kill -9 +(order \d) +☠ charge +(worker \d) dies", shown)[0]

@@ -36,7 +36,7 @@ RUNS = int(os.environ.get("WORKFLOW_TEST_RUNS", "300"))
 TRIGGERS = int(os.environ.get("WORKFLOW_TEST_TRIGGERS", "150"))
 
 
-@pytest.mark.parametrize("kind", ["simple", "forking"])
+@pytest.mark.parametrize("kind", ["simple", pytest.param("forking", marks=pytest.mark.sqlite_too)])
 def test_two_workers_do_each_step_of_many_runs_once(processes: Processes, kind: Kind) -> None:
     start_chains(RUNS, [PLAIN, ATOMIC, IDEMPOTENT])
     processes.worker(kind=kind, is_ready=False)
@@ -82,6 +82,7 @@ def test_triggers_of_several_threads_at_once_are_all_heard(processes: Processes)
     assert assert_recorded_once([PLAIN, ATOMIC]) == 0
 
 
+@pytest.mark.sqlite_too
 @pytest.mark.skipif(settings.VENDOR != "sqlite", reason="locks of its file are SQLite's own")
 @pytest.mark.parametrize("kind", ["simple", "ours"])
 def test_two_workers_and_a_clock_on_sqlite_never_say_that_the_database_is_locked(

@@ -52,6 +52,7 @@ def ticking(count: int = 1) -> bool:
     return Clock.objects.count() == count
 
 
+@pytest.mark.sqlite_too
 def test_it_ticks_a_clock_and_ends_it(worker: Process) -> None:
     wait_until(ticking, what="a clock")
     (clock,) = clocks_of(worker)

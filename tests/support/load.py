@@ -16,7 +16,7 @@ from tests.support.processes import wait_until
 from tests.testapp.models import Note
 
 # How often a fault is repeated: a few times in the suite, and as often as one likes by hand.
-ROUNDS = int(os.environ.get("WORKFLOW_TEST_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("WORKFLOW_TEST_ROUNDS", "2"))
 
 ATOMIC, IDEMPOTENT, PLAIN = "testapp.count_atomically", "testapp.count_idempotently", "testapp.count"
 MIXED = (PLAIN, ATOMIC, IDEMPOTENT, ATOMIC, PLAIN)

@@ -14,8 +14,8 @@ from django.db import connections
 from tests.support.runs import in_threads
 
 Act = Callable[[], object]
-# Each third statement is tried, from another on each time; by hand all of them, by 1.
-STRIDE = int(os.environ.get("WORKFLOW_TEST_STRIDE", "3"))
+# Each eighth statement is tried, from another on each time; in the long form all of them, by 1.
+STRIDE = int(os.environ.get("WORKFLOW_TEST_STRIDE", "8"))
 # In seconds: who takes longer waits for a lock of the one that was stopped.
 PATIENCE = 0.3
 
