@@ -198,11 +198,11 @@ def test_map_of_called_workflows_outlives_kills_and_flushes(
     workers = [processes.worker(), processes.worker()]
     parents = start_parents()
     for number, goal in enumerate((5, 20, 40, 60)):
-        wait_until(lambda goal=goal: children_done() >= goal, 40, what=f"{goal} children")
+        wait_until(lambda goal=goal: children_done() >= goal, what=f"{goal} children")
         assert not all_ended(), "the load was too small to show anything"
         workers[number % 2].kill_all()
         if fault != "kill":
             redis_server.flush()
         processes.revive()
-    wait_for_end(60, meanwhile=processes.revive)
+    wait_for_end(meanwhile=processes.revive)
     demand_each_child_once(parents)

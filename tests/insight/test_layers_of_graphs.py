@@ -218,7 +218,7 @@ def test_a_thousand_steps_take_a_moment(graph: Graph) -> None:
     start = time.process_time()
     arrange(graph, jumps)
 
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 10
 
 
 def test_a_graph_full_of_needs_is_no_trouble() -> None:

@@ -200,14 +200,14 @@ def test_workers_that_are_killed_leave_it_to_others(processes: Processes, redis:
     for _ in range(200):
         trigger("flow")
     worker = processes.worker()
-    wait_until(lambda: Run.objects.filter(status="failed").count() == 200, 60)
+    wait_until(lambda: Run.objects.filter(status="failed").count() == 200)
     bulk = retrying()
-    wait_until(lambda: fresh(bulk).done > 5, 60)
+    wait_until(lambda: fresh(bulk).done > 5)
     worker.kill()
     processes.clock()
     processes.worker()
-    wait_until(lambda: fresh(bulk).finished_at is not None, 60)
+    wait_until(lambda: fresh(bulk).finished_at is not None)
     assert fresh(bulk).done == 200
     assert RunAction.objects.values("run").distinct().count() == RunAction.objects.count() == 200
-    wait_until(lambda: Run.objects.filter(status="failed").count() == 200, 60)
+    wait_until(lambda: Run.objects.filter(status="failed").count() == 200)
     assert set(StepRun.objects.current().values_list("attempt", flat=True)) == {2}

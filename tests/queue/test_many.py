@@ -41,7 +41,7 @@ def test_two_workers_do_each_step_of_many_runs_once(processes: Processes, kind: 
     start_chains(RUNS, [PLAIN, ATOMIC, IDEMPOTENT])
     processes.worker(kind=kind, is_ready=False)
     processes.worker(kind=kind)
-    wait_for_end(60)
+    wait_for_end()
     assert crashes() == 0
     assert assert_recorded_once([PLAIN, ATOMIC, IDEMPOTENT]) == 0
     # No clock rings for the second: the first does, because it leaves ready steps behind.
@@ -58,7 +58,7 @@ def test_no_trigger_at_a_random_moment_is_missed_without_a_clock(processes: Proc
         trigger("chain", {})
         # As long as a worker takes to find nothing and go idle, more or less.
         pause.wait(random.random() * 0.03)
-    wait_for_end(15)
+    wait_for_end()
     assert assert_recorded_once([PLAIN]) == 0
 
 
@@ -77,7 +77,7 @@ def test_triggers_of_several_threads_at_once_are_all_heard(processes: Processes)
     with ThreadPoolExecutor(4) as pool:
         for each in [pool.submit(trigger_some) for _ in range(4)]:
             each.result()
-    wait_for_end(20)
+    wait_for_end()
     assert Run.objects.count() == RUNS // 10 * 4
     assert assert_recorded_once([PLAIN, ATOMIC]) == 0
 
@@ -94,7 +94,7 @@ def test_two_workers_and_a_clock_on_sqlite_never_say_that_the_database_is_locked
     define_chain([PLAIN, ATOMIC, IDEMPOTENT, PLAIN])
     for _ in range(RUNS // 3):
         trigger("chain", {})
-    wait_for_end(40)
+    wait_for_end()
     assert assert_recorded_once([PLAIN, ATOMIC, IDEMPOTENT, PLAIN]) == 0
     assert "locked" not in processes.output
 
@@ -105,7 +105,7 @@ def test_a_job_of_the_projects_own_does_not_wait_for_all_workflows(processes: Pr
     processes.worker(kind=kind)
     wait_until(lambda: StepRun.objects.filter(status="done").exists(), what="a step")
     django_rq.get_queue("default", commit_mode="auto").enqueue(note_job, "own")
-    wait_until(lambda: Note.objects.filter(text="own").exists(), 6, what="the project's own job")
+    wait_until(lambda: Note.objects.filter(text="own").exists(), what="the project's own job")
     assert not all_ended(), "the load was too small to show anything"
 
 
@@ -118,7 +118,7 @@ def test_a_workflow_does_not_wait_for_the_projects_own_jobs(
         django_rq.get_queue("default", commit_mode="auto").enqueue(repeat_job, str(tmp_path))
     wait_until(lambda: Note.objects.filter(text="repeated").count() > 5, what="jobs of the project's own")
     start_chains(10, [PLAIN, ATOMIC])
-    wait_for_end(10)
+    wait_for_end()
     before = Note.objects.filter(text="repeated").count()
     wait_until(lambda: Note.objects.filter(text="repeated").count() > before, what="the jobs to go on")
     (tmp_path / "stop").touch()
@@ -136,7 +136,7 @@ def test_a_worker_of_an_older_release_leaves_a_new_step_to_a_newer_one(
     assert row.crashes == 0
     processes.worker()
     # Offered every minute: let the minute be over, as often as the older one is faster.
-    wait_until(lambda: offer_again() or all_ended(), 20, what="the newer worker")
+    wait_until(lambda: offer_again() or all_ended(), what="the newer worker")
     run.refresh_from_db()
     assert (run.status, run.state["counted"]) == ("done", 2)
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django_workflow import define, trigger, trigger_many
 from django_workflow.models import Run, StepRun
 from django_workflow.status import FINAL_RUN, StepStatus
-from tests.support.processes import wait_until
+from tests.support.processes import PATIENCE, wait_until
 from tests.testapp.models import Note
 
 # How often a fault is repeated: a few times in the suite, and as often as one likes by hand.
@@ -47,7 +47,7 @@ def all_ended() -> bool:
     return not Run.objects.exclude(status__in=FINAL_RUN).exists()
 
 
-def wait_for_end(seconds: float = 15, *, meanwhile: Callable[[], object] = lambda: None) -> None:
+def wait_for_end(seconds: float = PATIENCE, *, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Wait until every run is final, and fail with what is not."""
     try:
         wait_until(lambda: (meanwhile(), all_ended())[1], seconds, what="the end of all runs")

@@ -28,7 +28,11 @@ SETTINGS: Mapping[str, Any] = {"QUEUE": "default", "LEASE": "3s"}
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 15, *, what: str = "") -> T:
+# In seconds; how long a machine that has much else to do may take for what takes a moment.
+PATIENCE = 120
+
+
+def wait_until(condition: Callable[[], T], seconds: float = PATIENCE, *, what: str = "") -> T:
     """Ask again and again, and return the first answer that is true.
 
     An answer that the database is away is a false one.
@@ -39,7 +43,7 @@ def wait_until(condition: Callable[[], T], seconds: float = 15, *, what: str = "
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what or condition}")
-        time.sleep(0.03)
+        time.sleep(0.05)
 
 
 def _ask(condition: Callable[[], T]) -> T | None:
@@ -121,7 +125,7 @@ class Process:
             self._child.poll()
         self._child.wait()
 
-    def stop(self, seconds: float = 20) -> int:
+    def stop(self, seconds: float = PATIENCE) -> int:
         """Ask it to end, as a deploy does, and return its exit code."""
         self.send(signal.SIGTERM)
         return self._child.wait(seconds)
