@@ -21,11 +21,11 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(stamp) ## Run a few example workflows in the terminal
+demo: $(stamp) ## Run a few example workflows in the terminal: seconds
 	$(python) manage.py demo $(ARGS)
 
 # With CI=true a Redis that is not installed is an error, and not a test to skip.
-demo-rq: $(stamp) ## The same with Redis, two workers and a clock; kill -9 one worker
+demo-rq: $(stamp) ## The same with Redis, two workers and a clock; kill -9 one worker: seconds
 	@CI=true $(python) -m tests.servers.redis_server sh -c \
 		'EXAMPLE_REDIS="$$WORKFLOW_TEST_FILES-redis.sock" exec $(python) manage.py demo_rq $(ARGS)'
 
@@ -33,18 +33,18 @@ serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
 	$(python) manage.py prepare
 	$(python) manage.py runserver 127.0.0.1:8000 $(ARGS)
 
-test: $(stamp) ## Test on SQLite, on PostgreSQL and in a browser (ARGS="-k name" goes to pytest)
+test: $(stamp) ## Test on SQLite, PostgreSQL and in a browser: 9 minutes; ARGS="-k name": seconds
 	@$(python) -m tests $(ARGS)
 
-test-all: $(stamp) ## Test in the long form: every Django, many repetitions (ARGS="NAME…" for parts of it)
+test-all: $(stamp) ## The long form: every Django, many repetitions: 3 hours; ARGS="NAME…": a part
 	@$(python) -m tests --all $(ARGS)
 
-lint: $(stamp) ## Check style, format and types
+lint: $(stamp) ## Check style, format and types: a minute
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
-bench: $(stamp) ## Measure steps and starts per second
+bench: $(stamp) ## Measure steps and starts per second: an hour
 	$(python) -m tests.benchmarks $(ARGS)
 
 ifneq ($(found),$(or $(wanted),none))

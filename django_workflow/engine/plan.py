@@ -80,7 +80,9 @@ def plan(
     spec = graph.steps[step.step]
     row = RowMove(status=final_status(result), postponed=step.postponed)
     if run.ending:
-        leads_to = _target(spec, result) if isinstance(result, Finished) and not result.ends else None
+        # The items of a step do not jump; the step does, once all of them have ended.
+        jumps = step.index < 0 and isinstance(result, Finished) and not result.ends
+        leads_to = _target(spec, result) if jumps else None
         return Plan(row=replace(row, leads_to=leads_to if leads_to in graph.steps else None))
     waits = plan_wait(spec, run, step, result, now=now, handler_retry=handler_retry, roll=roll)
     if waits is not None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
+from typing import Any
 
-from django_workflow import retry_run
+import pytest
+from django.utils import timezone
+
+from django_workflow import StepContext, WaitForEvent, retry_run, send_event
+from django_workflow.engine.control import end_overdue
+from django_workflow.models import Run
 from tests.support.runs import fresh, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -117,3 +123,20 @@ def test_retry_leaves_the_items_whose_failure_was_met(broken_items) -> None:
 def test_a_bad_param_of_one_item_is_that_items_failure(broken_items) -> None:
     run = start([{**FAILING, "on_error": "continue"}], {"values": [1, "no number"]})
     assert (run.status, run.output) == ("done", [10, None])
+
+
+def test_an_item_recorded_while_the_run_was_ending_makes_no_jump_of_its_own_at_a_retry(register) -> None:
+    @register("tests.work")
+    def work(context: StepContext, value: int) -> Any:
+        if value == 2:
+            Run.objects.update(deadline=timezone.now() - timedelta(minutes=1))
+            end_overdue("default", timezone.now())
+        return WaitForEvent("go") if value == 3 and context.event is None else value
+
+    goal = {"name": "goal", "type": "tests.note", "needs": "jump"}
+    run = start([{**FAILING, "max_parallel": 1, "next": "goal"}, goal], {"values": [1, 2, 3]}, timeout="1d")
+    assert (run.status, run.error_type) == ("failed", "django_workflow.exceptions.RunTimeout")
+    retry_run(run)
+    assert (fresh(run).status, notes()) == ("waiting", [])
+    send_event(run, "go")
+    assert (fresh(run).status, notes()) == ("done", ["goal"])
