@@ -1,4 +1,4 @@
-"""``python -m tests`` runs the tests: on SQLite and on PostgreSQL at the same time, then in a browser.
+"""``python -m tests`` runs the tests on SQLite, on PostgreSQL and in a browser, all at the same time.
 
 ``python -m tests ARGUMENT…`` gives these arguments to pytest, and is quick where they choose little.
 ``python -m tests --all [NAME…]`` runs the long form, or its parts of these names. With ``--minutes N``
@@ -69,10 +69,8 @@ def commit() -> str:
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["--all"]:
         parts, at_once = choose_long(arguments[1:]), 1
-    elif arguments:
-        parts, at_once = narrow(SHORT, arguments), len(SHORT)
     else:
-        parts, at_once = list(SHORT), 2
+        parts, at_once = narrow(SHORT, arguments) if arguments else list(SHORT), len(SHORT)
     if not find_missing_servers(parts):
         return 1
     return run_all(parts, at_once=at_once)

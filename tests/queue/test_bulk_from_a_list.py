@@ -1,6 +1,6 @@
 """Thousands of failed runs are retried from the filtered list; a worker is killed, and pages are looked at.
 
-``WORKFLOW_TEST_FAILED`` says how many (default: 200; the long form: 10,000).
+``WORKFLOW_TEST_FAILED`` says how many (default: 100; the long form: 10,000).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
 ]
 
-FAILED = int(os.environ.get("WORKFLOW_TEST_FAILED", "200"))
+FAILED = int(os.environ.get("WORKFLOW_TEST_FAILED", "100"))
 LIST = "/admin/django_workflow/run/"
 QUERY = "state=unresolved&workflow=shop&error=OSError&since=24h"
 # A page beside workers under full load, as a multiple of the same page while nothing goes on.

@@ -33,7 +33,7 @@ from tests.testapp.steps import note_job, repeat_job
 
 # Few enough for the suite; the README says how to try more.
 RUNS = int(os.environ.get("WORKFLOW_TEST_RUNS", "300"))
-TRIGGERS = int(os.environ.get("WORKFLOW_TEST_TRIGGERS", "150"))
+TRIGGERS = int(os.environ.get("WORKFLOW_TEST_TRIGGERS", "60"))
 
 
 @pytest.mark.parametrize("kind", ["simple", pytest.param("forking", marks=pytest.mark.sqlite_too)])

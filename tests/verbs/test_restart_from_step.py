@@ -221,6 +221,7 @@ def test_a_restarted_run_that_fails_is_retried_and_restarted_like_any(broken) ->
     assert notes() == ["one 1", "two 1", "two 1", "two 2", "three 1", "three 1"]
 
 
+@pytest.mark.one_database
 def test_a_large_map_is_copied(register) -> None:
     @register("tests.item")
     def item(value: int) -> int:
