@@ -69,8 +69,10 @@ def commit() -> str:
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["--all"]:
         parts, at_once = choose_long(arguments[1:]), 1
+    elif arguments:
+        parts, at_once = narrow(SHORT, arguments), 2
     else:
-        parts, at_once = narrow(SHORT, arguments) if arguments else list(SHORT), len(SHORT)
+        parts, at_once = list(SHORT), len(SHORT)
     if not find_missing_servers(parts):
         return 1
     return run_all(parts, at_once=at_once)

@@ -63,8 +63,8 @@ MODELS = ("tests/engine/test_flow_model.py", "tests/engine/test_plan_model.py")
 THOROUGH = {"HYPOTHESIS_PROFILE": "thorough"}
 
 SHORT = (
-    Part(name="postgres", arguments=ON_POSTGRES, variables=POSTGRES, workers=3),
     Part(name="sqlite", arguments=ON_SQLITE),
+    Part(name="postgres", arguments=ON_POSTGRES, variables=POSTGRES, workers=3),
     Part(name="browser", arguments=BROWSER),
 )
 # No part takes longer than continuous integration has for all that it draws, or it would never be drawn.
