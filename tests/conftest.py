@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db import connections
 from django.test import TransactionTestCase
 
-from django_workflow import dispatch, registry, step
+from django_workflow import process, registry, step
+from django_workflow.engine import rounds, sharing
 from tests.servers.postgres import PostgresServer, find_owner, postgres_server
 from tests.servers.private_server import Missing, is_ci, own_folder
 from tests.servers.redis_server import RedisServer
@@ -91,6 +92,12 @@ def _empty_databases(case: Any) -> None:
 TransactionTestCase._fixture_teardown = _empty_databases
 
 
+@pytest.fixture(autouse=True)
+def new_process() -> None:
+    """Let each test begin as a new process, which remembers nothing."""
+    process.forget()
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The server on the socket of the settings' queues."""
@@ -107,8 +114,6 @@ def empty_redis(redis_server: RedisServer) -> None:
     redis_server.start()
     redis_server.resume()
     redis_server.flush()
-    # An outage in another test is remembered for seconds; here begins a new process, as it were.
-    dispatch._begin_anew()
 
 
 @pytest.fixture
@@ -125,8 +130,22 @@ def processes(transactional_db: None, empty_redis: None, queued: None, tmp_path:
 
 
 @pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no busy machine end a round early or call a handler slow."""
+    monkeypatch.setattr(sharing, "FAST", 30.0)
+    monkeypatch.setattr(rounds, "LONGEST", 30.0)
+    monkeypatch.setattr(rounds, "LONGEST_ON_SQLITE", 30.0)
+
+
+@pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """``step``; what it registers is forgotten after the test."""
     monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
     monkeypatch.setattr(registry, "_aliases", dict(registry._aliases))
     return step
+
+
+@pytest.fixture
+def unregister(register: Callable[..., Any]) -> Callable[[str], object]:
+    """Return what forgets a step type until the end of the test, or until the test registers it again."""
+    return registry._handlers.pop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from django.test.utils import override_script_prefix
 from django.urls import path
 
 from django_workflow import admin as pages
-from django_workflow import dispatch, models, trigger
+from django_workflow import models, trigger
 from tests.support.every_page import APP, PAGES
 
 from .conftest import Login
@@ -51,11 +50,8 @@ every_page = pytest.mark.parametrize("name", PAGES)
 
 
 @pytest.fixture
-def no_redis(settings: Any) -> Iterator[None]:
+def no_redis(settings: Any) -> None:
     settings.RQ_QUEUES = {"default": {"UNIX_SOCKET_PATH": "/nowhere/redis.sock", "DB": 0}}
-    dispatch._begin_anew()
-    yield
-    dispatch._begin_anew()
 
 
 @every_page

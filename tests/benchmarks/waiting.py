@@ -10,8 +10,7 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from django_workflow import define
-from django_workflow.engine import callers, stuck
+from django_workflow import define, process
 from django_workflow.engine.tick import tick
 from django_workflow.models import Run, StepRun, Workflow
 
@@ -46,8 +45,7 @@ def _tick() -> None:
 
 def _sweep() -> float:
     """Return the time of a tick that also does what is done every ten seconds and every five minutes."""
-    callers._swept.clear()
-    stuck._swept.clear()
+    process.forget()
     return _milliseconds(_tick)
 
 

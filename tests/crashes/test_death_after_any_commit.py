@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_workflow.engine.now import set_clock
 from django_workflow.models import Run, StepRun
 from django_workflow.status import FINAL_RUN
-from tests.support.dying import Fate, Portrait, forget, portray, tell
+from tests.support.dying import Fate, Portrait, delete_runs, portray, tell
 from tests.support.stories import STORIES, Story, register_all
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,7 +35,7 @@ def held(register: Callable[..., Any], settings: Any) -> Iterator[None]:
 
 def portrait_of(story: Story, fate: Fate) -> Portrait:
     """Tell the story anew and return what is there in the end."""
-    forget()
+    delete_runs()
     set_clock(timezone.now())
     tell(story, fate)
     assert not Run.objects.exclude(status__in=FINAL_RUN).exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,6 @@ from django.db import OperationalError, connection
 from django.db.models import F
 from django.utils import timezone
 
-from django_workflow.engine import in_touch
 from django_workflow.engine.execute import follow, work
 from django_workflow.engine.record import always
 from django_workflow.engine.recover import recover_expired
@@ -24,7 +23,6 @@ from django_workflow.models import Run, StepRun
 from tests.support.batches import (
     ON_POSTGRES,
     Losing,
-    be_new_and_patient,
     claim_batch,
     is_recording,
     lose_connection,
@@ -36,7 +34,7 @@ from tests.support.crashes import be_in_touch
 from tests.support.runs import fresh, history, start, step_run
 from tests.testapp.models import Note
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.usefixtures("patience"), pytest.mark.django_db(transaction=True)]
 COUNT, MIDDLE = 8, 3
 STEPS: list[dict[str, Any]] = [
     {"name": "one", "type": "tests.one", "with": {"place": "{{ place }}"}},
@@ -45,14 +43,6 @@ STEPS: list[dict[str, Any]] = [
 SHARED = pytest.mark.parametrize("kind", ["idempotent", "atomic"])
 KINDS = pytest.mark.parametrize("kind", ["plain", "idempotent", "atomic"])
 Prepare = Callable[..., Counter[str]]
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    be_new_and_patient(monkeypatch)
-    in_touch.lose("default")
-    yield
-    in_touch.lose("default")
 
 
 @pytest.fixture

@@ -37,13 +37,6 @@ def alive(**fields: Any) -> tuple[Run, StepRun]:
     return crashed(due_at=timezone.now() + timedelta(seconds=50), **fields)
 
 
-@pytest.fixture(autouse=True)
-def new_process() -> Iterator[None]:
-    in_touch._contacts.clear()
-    yield
-    in_touch._contacts.clear()
-
-
 def test_workers_leave_what_others_have_begun_to_clocks() -> None:
     run, row = crashed()
     assert work("default") == 0
@@ -77,8 +70,7 @@ def test_rule_19_a_crash_does_not_count_when_the_database_was_away_since_the_las
     seconds, crashes
 ) -> None:
     run, _row = crashed()  # renewed 6 minutes ago, for a minute
-    be_in_touch(seconds=seconds)
-    in_touch._contacts["default"].follows_outage = True
+    be_in_touch(seconds=seconds, follows_outage=True)
     recover_expired("default")
     assert step_run(run, "first").crashes == crashes
     work("default")
@@ -90,8 +82,7 @@ def test_what_must_not_run_twice_is_interrupted_whatever_else_crashed(register, 
     register("tests.once", rerun_after_crash=False)(lambda: None)
     run = waiting_run([{"type": "tests.once"}])
     crash(run, "first", solo=solo)
-    be_in_touch()
-    in_touch._contacts["default"].follows_outage = True
+    be_in_touch(follows_outage=True)
     recover_expired("default")
     work("default")
     assert fresh(run).error_type == "django_workflow.exceptions.Interrupted"

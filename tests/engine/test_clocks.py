@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -16,18 +18,16 @@ from django_workflow.models import Clock
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def new_process() -> Iterator[None]:
-    clocks._beaten.clear()
-    yield
-    clocks._beaten.clear()
+@pytest.fixture
+def age(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what lets the last beat of this process be so many seconds ago, for itself and in its row."""
 
+    def age(seconds: float) -> None:
+        Clock.objects.update(ticked_at=timezone.now() - timedelta(seconds=seconds))
+        now = time.monotonic() + seconds
+        monkeypatch.setattr(clocks, "time", SimpleNamespace(monotonic=lambda: now))
 
-def age(**fields: float) -> None:
-    """Let the last beat of this process be so long ago, for itself and in its row."""
-    ago = timedelta(**fields)
-    Clock.objects.update(ticked_at=timezone.now() - ago)
-    clocks._beaten = {key: at - ago.total_seconds() for key, at in clocks._beaten.items()}
+    return age
 
 
 def test_a_clock_that_beats_is_alive_until_it_leaves() -> None:
@@ -38,12 +38,12 @@ def test_a_clock_that_beats_is_alive_until_it_leaves() -> None:
     assert not Clock.objects.exists()
 
 
-def test_a_clock_writes_every_ten_seconds(django_assert_num_queries) -> None:
+def test_a_clock_writes_every_ten_seconds(age, django_assert_num_queries) -> None:
     beat("default")
     first = Clock.objects.get()
     with django_assert_num_queries(0):
         beat("default")
-    age(seconds=11)
+    age(11)
     beat("default")
     again = Clock.objects.get()
     assert (again.pk, again.started_at) == (first.pk, first.started_at)
@@ -51,9 +51,9 @@ def test_a_clock_writes_every_ten_seconds(django_assert_num_queries) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_alive"), [(20, True), (31, False)])
-def test_a_clock_that_says_nothing_is_dead(seconds, is_alive) -> None:
+def test_a_clock_that_says_nothing_is_dead(age, seconds, is_alive) -> None:
     beat("default")
-    age(seconds=seconds)
+    age(seconds)
     assert bool(alive_clocks("default")) == is_alive
 
 

@@ -11,8 +11,9 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db.models import ProtectedError
 from django.utils import timezone
 
-from django_workflow import End, Goto, PermanentError, registry, trigger
+from django_workflow import End, Goto, PermanentError, trigger
 from tests.support.runs import fresh, history, let_time_pass, start, step_run, step_runs, waiting_run
+from tests.support.steps_for_tests import note
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,31 +165,31 @@ def test_params_that_do_not_fit_fail_all_at_once_and_for_good(register) -> None:
     assert step_run(run, "take").params == {"wait": "soon", "count": "many"}
 
 
-def test_a_type_nobody_knows_any_more_waits_for_its_handler(register, monkeypatch) -> None:
+def test_a_type_nobody_knows_any_more_waits_for_its_handler(register, unregister) -> None:
     run = waiting_run(
         [{"name": "one", "type": "tests.note"}, {"type": "tests.echo", "with": {"value": "on"}}]
     )
-    with monkeypatch.context() as gone:
-        gone.delitem(registry._handlers, "tests.note")
+    unregister("tests.note")
+    run = let_time_pass(run)
+    row = step_run(run, "one")
+    assert (run.status, row.status, row.waiting_for, row.attempt) == ("waiting", "waiting", "handler", 1)
+    assert row.started_at is None
+    assert timedelta(seconds=50) < row.due_at - timezone.now() <= timedelta(seconds=60)
+    for _ in range(5):
         run = let_time_pass(run)
-        row = step_run(run, "one")
-        assert (run.status, row.status, row.waiting_for, row.attempt) == ("waiting", "waiting", "handler", 1)
-        assert row.started_at is None
-        assert timedelta(seconds=50) < row.due_at - timezone.now() <= timedelta(seconds=60)
-        for _ in range(5):
-            run = let_time_pass(run)
-        assert (step_run(run, "one").crashes, run.status) == (0, "waiting")
+    assert (step_run(run, "one").crashes, run.status) == (0, "waiting")
+    register("tests.note")(note)
     run = let_time_pass(run)
     assert (run.status, run.output, Note.objects.count()) == ("done", "on", 1)
 
 
-def test_a_renamed_type_is_found_by_its_alias(register, monkeypatch) -> None:
+def test_a_renamed_type_is_found_by_its_alias(register, unregister) -> None:
     @register("tests.old")
     def old() -> str:
         return "old"
 
     run = waiting_run([{"name": "one", "type": "tests.old"}])
-    monkeypatch.delitem(registry._handlers, "tests.old")
+    unregister("tests.old")
 
     @register("tests.renamed", aliases=("tests.old",))
     def renamed() -> str:
@@ -197,12 +198,12 @@ def test_a_renamed_type_is_found_by_its_alias(register, monkeypatch) -> None:
     assert let_time_pass(run).output == "renamed"
 
 
-def test_a_handler_whose_params_changed_fails_clearly(register, monkeypatch) -> None:
+def test_a_handler_whose_params_changed_fails_clearly(register, unregister) -> None:
     @register("tests.work")
     def before(value: int) -> None: ...
 
     run = waiting_run([{"name": "one", "type": "tests.work", "with": {"value": 1}}])
-    monkeypatch.delitem(registry._handlers, "tests.work")
+    unregister("tests.work")
 
     @register("tests.work")
     def after(amount: int) -> None: ...

@@ -12,7 +12,7 @@ from django.db import DataError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_workflow import End, Sleep, define, pause_run, resume_run, trigger
+from django_workflow import End, Sleep, define, pause_run, process, resume_run, trigger
 from django_workflow.engine import rounds, sharing
 from django_workflow.engine.claim import Claim
 from django_workflow.engine.execute import follow, work
@@ -20,7 +20,6 @@ from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
 from tests.support.batches import (
     ON_POSTGRES,
-    be_new_and_patient,
     claim_batch,
     committed_together,
     ready,
@@ -29,15 +28,10 @@ from tests.support.batches import (
 from tests.support.crashes import take_up
 from tests.support.runs import fresh, in_threads, step_run, step_runs
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.usefixtures("patience"), pytest.mark.django_db(transaction=True)]
 Spoil = Callable[[Any], Any]
 EACH: dict[str, Any] = {"name": "each", "type": "tests.item", "for_each": "many"}
 LAST = {"name": "last", "type": "tests.echo", "with": {"value": "{{ steps.each }}"}}
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_new_and_patient(monkeypatch)
 
 
 @pytest.fixture
@@ -125,7 +119,7 @@ def test_rule_9_a_claim_takes_fifty_at_most_and_leaves_the_others_to_others(item
 def test_rule_9_items_of_a_type_that_is_not_known_yet_are_claimed_alone_first(items) -> None:
     calls = items()
     run = spread(20)
-    sharing._seconds.clear()
+    process.forget()
     assert len(claim_batch()) == 1
     give_up(step_runs(run).filter(status="running"))
     work("default")

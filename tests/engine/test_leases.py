@@ -19,7 +19,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from django_workflow import cancel_run, define
+from django_workflow import cancel_run, define, process
 from django_workflow.engine import in_touch, leases
 from django_workflow.engine.leases import Lease
 from django_workflow.engine.turns import renewing, writing
@@ -240,7 +240,7 @@ def test_a_recording_waits_for_a_renewal_but_not_for_long() -> None:
 
 
 def test_holding_a_lease_shows_that_the_database_answers(held) -> None:
-    in_touch._contacts.pop("default", None)
+    process.forget()
     held()
     assert "default" in in_touch._contacts
 

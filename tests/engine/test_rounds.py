@@ -19,7 +19,6 @@ from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
 from tests.support.batches import (
     ON_POSTGRES,
-    be_new_and_patient,
     claim_batch,
     ready,
     rows_of,
@@ -29,7 +28,7 @@ from tests.support.batches import (
 from tests.support.runs import fresh, history, in_threads
 from tests.testapp.models import Note, Order
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.usefixtures("patience"), pytest.mark.django_db(transaction=True)]
 COUNT, CULPRIT = 8, 3
 STEPS: list[dict[str, Any]] = [
     {"name": "one", "type": "tests.one", "with": {"place": "{{ place }}"}},
@@ -37,11 +36,6 @@ STEPS: list[dict[str, Any]] = [
 ]
 KINDS = pytest.mark.parametrize("kind", ["idempotent", "atomic"])
 Spoil = Callable[[Any, int], None]
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_new_and_patient(monkeypatch)
 
 
 @pytest.fixture

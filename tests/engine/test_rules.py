@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_workflow import Goto, Retry, cancel_run, retry_run
-from django_workflow.engine import in_touch, leases, now, stuck
+from django_workflow.engine import leases, now
 from django_workflow.engine.claim import Claim, claim_due
 from django_workflow.engine.control import end_overdue
 from django_workflow.engine.entries import Entry
@@ -30,11 +30,11 @@ from django_workflow.engine.single import execute
 from django_workflow.engine.statements import write
 from django_workflow.engine.stuck import recover_stuck
 from django_workflow.models import Run, StepRun
-from tests.support.batches import ON_POSTGRES, be_new_and_patient, claim_batch, ready, wait_until
+from tests.support.batches import ON_POSTGRES, claim_batch, ready, wait_until
 from tests.support.crashes import be_in_touch, crash
 from tests.support.runs import fresh, in_threads, let_time_pass, start, step_run, step_runs, waiting_run
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.usefixtures("patience"), pytest.mark.django_db(transaction=True)]
 
 Act = Callable[[], object]
 WRITE = re.compile(r"\b(UPDATE|INSERT INTO|DELETE FROM) [`\"](\w+)[`\"]")
@@ -42,14 +42,6 @@ LOCK = re.compile(r"\bFROM [`\"](\w+)[`\"].*\bFOR (?:NO KEY )?UPDATE")
 RUNS, STEPS = Run._meta.db_table, StepRun._meta.db_table
 NOTE = {"name": "one", "type": "tests.note"}
 AFTER = {"name": "two", "type": "tests.note"}
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_new_and_patient(monkeypatch)
-    monkeypatch.setattr(stuck, "_swept", {})
-    monkeypatch.setattr(stuck, "_tried", {})
-    monkeypatch.setattr(in_touch, "_contacts", {})
 
 
 @pytest.fixture(autouse=True)

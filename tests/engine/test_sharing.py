@@ -19,7 +19,6 @@ from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
 from tests.support.batches import (
     ON_POSTGRES,
-    be_new_and_patient,
     claim_batch,
     committed_together,
     ready,
@@ -29,13 +28,8 @@ from tests.support.batches import (
 )
 from tests.support.runs import fresh, history, in_threads, step_runs
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.usefixtures("patience"), pytest.mark.django_db(transaction=True)]
 Calls = Counter[tuple[Any, ...]]
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_new_and_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -45,8 +45,6 @@ def key_of(run_id: object, step: str, index: int, attempt: int) -> str:
 @pytest.fixture
 def misbehaving(register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return what registers a step of each kind; what each call does is drawn from the seed."""
-    monkeypatch.setattr(sharing, "_seconds", {})
-    monkeypatch.setattr(sharing, "_unshared_until", {})
     monkeypatch.setattr(sharing, "UNSHARED", 0.2)
 
     def prepare(seed: int) -> None:

@@ -8,7 +8,7 @@ from datetime import timezone as fixed
 import pytest
 from django.utils import timezone
 
-from django_workflow import RetryAfter, Sleep, define, registry
+from django_workflow import RetryAfter, Sleep, define
 from django_workflow.engine.execute import work
 from django_workflow.models import Run
 from tests.support.runs import fresh, history, let_time_pass, start, step_run, step_runs
@@ -210,15 +210,15 @@ def test_the_clock_drives_the_runs_of_every_workflow_that_are_due() -> None:
     assert [fresh(run).status for run in runs] == ["done", "done", "pending"]
 
 
-def test_a_slept_step_whose_handler_was_away_wakes_with_its_event(register, monkeypatch) -> None:
+def test_a_slept_step_whose_handler_was_away_wakes_with_its_event(register, unregister) -> None:
     @register("tests.nap")
     def nap(context) -> Sleep | str:
         return Sleep(HOUR) if context.event is None else context.event.name
 
     run = start([{"name": "nap", "type": "tests.nap"}])
-    with monkeypatch.context() as gone:
-        gone.delitem(registry._handlers, "tests.nap")
-        run = let_time_pass(run)
+    unregister("tests.nap")
+    run = let_time_pass(run)
     assert step_run(run, "nap").waiting_for == "handler"
+    register("tests.nap")(nap)
     run = let_time_pass(run)
     assert (run.status, run.output) == ("done", "timer")

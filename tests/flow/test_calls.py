@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_workflow import cancel_run, define, pause_run, resume_run, retry_run, send_event, trigger
+from django_workflow import cancel_run, define, pause_run, process, resume_run, retry_run, send_event, trigger
 from django_workflow.engine import callers
 from django_workflow.engine.calling import MAX_DEPTH
 from django_workflow.models import Run, StepRun, Workflow
@@ -108,7 +108,7 @@ def test_deleted_child_fails_the_step() -> None:
     define("child", steps=[WAIT])
     run = start_parent(call())
     only_child().delete()
-    callers._swept.clear()
+    process.forget()
     assert callers.repeat("default") == 1
     assert fresh(run).status == "failed"
 

@@ -20,6 +20,7 @@ from django_workflow import (
     approve,
     define,
     pause_run,
+    process,
     restart_run,
     resume_run,
     retry_run,
@@ -165,7 +166,7 @@ def test_retry_of_a_call_whose_child_cannot_be_retried_ends_with_the_failure_of_
     define("child", steps=[done("a"), FAIL], on_failure="undo")
     run = start([{"name": "call", "type": "flow.call", "with": {"workflow": "child"}}])
     retry_run(run)
-    callers._swept.clear()
+    process.forget()
     callers.repeat("default")
     assert fresh(run).status == "failed"
 

@@ -17,6 +17,7 @@ from django_workflow import (
     cancel_run,
     define,
     pause_run,
+    process,
     resume_run,
     retry_run,
     send_event,
@@ -416,7 +417,7 @@ def test_retry_of_a_child_that_is_refused_later_fails_the_caller(take_back, brok
         retry_run(run)
         connection.run_on_commit.clear()
     undo_run(Run.objects.get(workflow__name="child"))
-    callers._swept.clear()
+    process.forget()
     callers.repeat("default")
     work("default")
     assert (fresh(run).status, history(run)) == ("failed", ["call:failed", "call:failed"])
@@ -442,7 +443,7 @@ def test_child_that_a_person_revived_meanwhile_is_waited_for_again(broken: set[i
     broken.clear()
     retry_run(child)
     resume_run(run)
-    callers._swept.clear()
+    process.forget()
     callers.repeat("default")
     assert (fresh(child).status, step_run(run, "call").waiting_for) == ("waiting", "child")
     send_event(child, "go", 3)
@@ -474,7 +475,7 @@ def test_child_that_cannot_be_moved_is_in_no_other_ones_way(broken: set[int]) ->
     Run.objects.filter(workflow__name="child", status="waiting").delete()
     WorkflowVersion.objects.filter(pk=version.pk).update(spec=[])
     get_program.cache_clear()
-    callers._swept.clear()
+    process.forget()
     callers.repeat("default")
     work("default")
     assert fresh(healthy).error_type == "django_workflow.exceptions.ChildFailed"

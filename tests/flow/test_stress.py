@@ -22,6 +22,7 @@ from django_workflow import (
     cancel_run,
     define,
     pause_run,
+    process,
     restart_run,
     resume_run,
     retry_run,
@@ -30,7 +31,6 @@ from django_workflow import (
     trigger_many,
     undo_run,
 )
-from django_workflow.engine import callers, stuck
 from django_workflow.engine.execute import work
 from django_workflow.engine.now import database_now, set_clock
 from django_workflow.engine.stuck import find_stuck
@@ -162,9 +162,7 @@ def settle() -> None:
             with suppress(VerbRefused):
                 resume_run(run)
             send_event(run, "go")
-        callers._swept.clear()
-        stuck._swept.clear()
-        stuck._tried.clear()
+        process.forget()
         tick("default", is_stopping=lambda: False)
         if not Run.objects.exclude(status__in=FINAL_RUN).exists():
             return

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
 
-from django_workflow import define, registry, trigger
+from django_workflow import define, trigger
 from django_workflow.engine.publish import hand_to_staff
 from django_workflow.models import Workflow, WorkflowVersion
 
@@ -265,23 +265,27 @@ def test_a_broken_file_stops_migrate_before_it_writes(ship: Ship) -> None:
 
 
 @pytest.mark.django_db
-def test_a_published_version_of_a_type_that_is_gone_is_found(register: Callable[..., Any]) -> None:
+def test_a_published_version_of_a_type_that_is_gone_is_found(
+    register: Callable[..., Any], unregister: Callable[[str], object]
+) -> None:
     register("tests.brief")(lambda: None)
     define("hello", steps=[{"type": "tests.brief"}])
     assert found("W005", databases=["default"]) == []
-    forget("tests.brief")
+    unregister("tests.brief")
     message = one("W005", databases=["default"])
     assert "Version 1 of workflow 'hello' (published)" in message.msg
     assert "tests.brief" in message.msg
 
 
 @pytest.mark.django_db
-def test_a_version_with_live_runs_whose_params_no_longer_fit_is_found(register: Callable[..., Any]) -> None:
+def test_a_version_with_live_runs_whose_params_no_longer_fit_is_found(
+    register: Callable[..., Any], unregister: Callable[[str], object]
+) -> None:
     register("tests.brief")(lambda number=1: None)
     define("hello", steps=[{"type": "tests.brief", "delay": "1h", "with": {"number": 1}}])
     trigger("hello")
     define("hello", steps=[{"type": "tests.echo"}])
-    forget("tests.brief")
+    unregister("tests.brief")
     register("tests.brief")(lambda: None)
     message = one("W005", databases=["default"])
     assert "(with live runs)" in message.msg
@@ -298,10 +302,12 @@ def test_versions_that_nothing_runs_are_not_judged(register: Callable[..., Any])
 
 
 @pytest.mark.django_db
-def test_versions_cost_nothing_without_a_database(register: Callable[..., Any]) -> None:
+def test_versions_cost_nothing_without_a_database(
+    register: Callable[..., Any], unregister: Callable[[str], object]
+) -> None:
     register("tests.brief")(lambda: None)
     define("hello", steps=[{"type": "tests.brief"}])
-    forget("tests.brief")
+    unregister("tests.brief")
     assert found("W005") == []
 
 
@@ -310,7 +316,3 @@ def test_check_has_a_tag_of_our_own(settings: Any, capsys: pytest.CaptureFixture
     settings.DJANGO_WORKFLOW = {"MAX_BYTE": 1}
     with pytest.raises(CommandError, match="E001"):
         call_command("check", tags=["django_workflow"])
-
-
-def forget(type: str) -> None:
-    del registry._handlers[type]

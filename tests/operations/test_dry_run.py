@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_workflow import End, Goto, define, dry_run, exceptions, registry, trigger
+from django_workflow import End, Goto, define, dry_run, exceptions, trigger
 from django_workflow.engine.dry.report import DryRun, DryStep
 from django_workflow.engine.dry.words import describe_sleep
 from django_workflow.models import Run, StepRun, Workflow
@@ -276,11 +276,11 @@ def test_a_loop_ends_by_max_visits() -> None:
 
 
 def test_an_unknown_type_stops_its_branch(
-    register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    register: Callable[..., Any], unregister: Callable[[str], object]
 ) -> None:
     register("tests.gone")(lambda: None)
     define("unknown", steps=[{"name": "one", "type": "tests.gone"}, echo("two")])
-    monkeypatch.delitem(registry._handlers, "tests.gone")
+    unregister("tests.gone")
     found = tried("unknown", outputs={"two": 1})
     assert (of(found, "one").status, found.stopped_at) == ("failed", "one")
     assert "unknown step type 'tests.gone'" in of(found, "one").error

@@ -16,25 +16,16 @@ from django.db import transaction
 from redis import Redis
 from rq.job import Job
 
-from django_workflow import define, dispatch, trigger, trigger_many
+from django_workflow import define, dispatch, process, trigger, trigger_many
 from django_workflow.conf import get_settings
 from django_workflow.dispatch import PREFIX, find_bell, ring, ring_after_commit
 from django_workflow.line import PAUSE
 from tests.servers.redis_server import RedisServer
 
-pytestmark = pytest.mark.usefixtures("queued", "fresh_bells")
+pytestmark = pytest.mark.usefixtures("queued")
 
 KEY = "rq:queue:default"
 QUIET = [{"type": "flow.set", "with": {"greeting": "hi"}}]
-
-
-@pytest.fixture
-def fresh_bells() -> Iterator[None]:
-    """Let the test begin as a process does: without connections, and with nothing said."""
-    dispatch._begin_anew()
-    dispatch._troubles.clear()
-    yield
-    dispatch._begin_anew()
 
 
 @pytest.fixture
@@ -91,7 +82,7 @@ def test_a_doorbell_that_waits_is_enough(redis: Redis) -> None:
 
 def test_a_doorbell_of_another_process_is_enough(redis: Redis) -> None:
     ring("default", "default")
-    dispatch._begin_anew()
+    process.forget()
     ring("default", "default")
     assert len(waiting(redis)) == 1
 

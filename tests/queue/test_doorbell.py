@@ -15,7 +15,7 @@ from django.utils import timezone
 from redis import Redis
 from rq.job import Job
 
-from django_workflow import define, dispatch, jobs, trigger
+from django_workflow import define, jobs, trigger
 from django_workflow.dispatch import PREFIX, find_bell, ring
 from django_workflow.engine.tick import tick
 from django_workflow.jobs import LINGER, Shift, work
@@ -24,19 +24,12 @@ from django_workflow.status import RunStatus
 from tests.servers.redis_server import RedisServer
 
 pytestmark = [
-    pytest.mark.usefixtures("queued", "fresh_bells"),
+    pytest.mark.usefixtures("queued"),
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
 ]
 
 KEY, WORKER = "rq:queue:default", "rq:worker:tests"
 SET = {"type": "flow.set", "with": {"greeting": "hi"}}
-
-
-@pytest.fixture
-def fresh_bells() -> Iterator[None]:
-    dispatch._begin_anew()
-    yield
-    dispatch._begin_anew()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from redis import Redis
 from rq.job import Job
 
 from django_workflow import define, retry_run, trigger, trigger_many
-from django_workflow.engine import execute, in_touch, leases, stuck
+from django_workflow.engine import execute, leases
 from django_workflow.engine.claim import BATCH, claim_due
 from django_workflow.engine.recover import recover_expired, recover_worker
 from django_workflow.engine.stuck import recover_stuck
@@ -23,11 +23,10 @@ from django_workflow.jobs import work
 from django_workflow.models import Run, StepRun
 from django_workflow.worker import Worker
 from tests.servers.redis_server import RedisServer
-from tests.support.batches import be_new_and_patient
 from tests.support.crashes import be_in_touch, crash
 from tests.support.runs import fresh, in_threads
 
-pytestmark = [pytest.mark.usefixtures("queued"), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.usefixtures("queued", "patience"), pytest.mark.django_db(transaction=True)]
 
 Act = Callable[[], object]
 QUEUES = ("default", "slow", "other")
@@ -39,14 +38,6 @@ SHARED = {"name": "one", "type": "tests.idempotent"}
 def redis(redis_server: RedisServer) -> Iterator[Redis]:
     with redis_server.connect() as connection:
         yield connection
-
-
-@pytest.fixture(autouse=True)
-def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_new_and_patient(monkeypatch)
-    monkeypatch.setattr(stuck, "_swept", {})
-    monkeypatch.setattr(stuck, "_tried", {})
-    monkeypatch.setattr(in_touch, "_contacts", {})
 
 
 @pytest.fixture(autouse=True)

@@ -12,20 +12,10 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from django_workflow import define, trigger_many
-from django_workflow.engine import rounds, sharing
 from django_workflow.engine.claim import BATCH, Claim, claim_due
 from django_workflow.models import Run, StepRun
 
 ON_POSTGRES = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL tells or does it")
-
-
-def be_new_and_patient(patch: pytest.MonkeyPatch) -> None:
-    """Know nothing of any type, and let no busy machine end a round early or call a handler slow."""
-    patch.setattr(sharing, "_seconds", {})
-    patch.setattr(sharing, "_unshared_until", {})
-    patch.setattr(sharing, "FAST", 30.0)
-    patch.setattr(rounds, "LONGEST", 30.0)
-    patch.setattr(rounds, "LONGEST_ON_SQLITE", 30.0)
 
 
 def ready(steps: Sequence[Mapping[str, Any]], count: int, *, name: str = "flow", **fields: Any) -> list[Run]:

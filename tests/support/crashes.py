@@ -20,10 +20,11 @@ def crash(run: Run, name: str, **fields: Any) -> StepRun:
     return abandon(run, name, **{"solo": True, **fields})
 
 
-def be_in_touch(using: str = "default", seconds: float = 60) -> None:
+def be_in_touch(using: str = "default", seconds: float = 60, *, follows_outage: bool = False) -> None:
     """Let this process have been in touch with the database for so long, without a break."""
     now = time.monotonic()
-    in_touch._contacts[using] = in_touch._Contact(since=now - seconds, latest=now)
+    contact = in_touch._Contact(since=now - seconds, latest=now, follows_outage=follows_outage)
+    in_touch._contacts[using] = contact
 
 
 def take_up(using: str = "default") -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connections
 
-from django_workflow.engine import callers, clocks, stuck
+from django_workflow import process
 from django_workflow.engine.now import database_now, set_clock
 from django_workflow.engine.recover import recover_worker
 from django_workflow.engine.tick import tick
@@ -143,10 +143,7 @@ def recover(fate: Fate) -> None:
     """Do what clocks do after a process is known to be dead, until nothing moves. They may die, too."""
     for _ in range(500):
         set_clock(database_now("default") + timedelta(seconds=5))
-        callers._swept.clear()
-        stuck._swept.clear()
-        stuck._tried.clear()
-        clocks._beaten.clear()
+        process.forget()
         moved = 0
         with fate.process() as life:
             moved = recover_worker("default", worker_name()) + tick("default", is_stopping=lambda: False)
@@ -196,7 +193,7 @@ def portray() -> Portrait:
     )
 
 
-def forget() -> None:
+def delete_runs() -> None:
     """Delete the runs and what they left, the workflows not."""
     StepRun.objects.update(child=None, undoes=None)
     for model in (Event, RunAction, StepRun, Run, Note):
