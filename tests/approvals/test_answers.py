@@ -333,3 +333,12 @@ def test_what_was_approved_before_the_run_failed_is_not_asked_again_by_a_retry(
     run = fresh(run)
     assert run.status == "done"
     assert sorted(run.output_of("ok")["by"]) == ["boss", "second"]
+
+
+def test_username_that_looks_like_a_key_does_not_take_the_place_of_that_user(ask: Ask, boss: User) -> None:
+    other = User.objects.create_user(str(boss.pk))
+    run = fresh(ask(users=[str(boss.pk)]))
+    assert run.status == "failed"
+    assert "the key of one user and the username of another" in run.error
+    with pytest.raises(VerbRefused):
+        approve(run, "ok", by=other)

@@ -286,3 +286,13 @@ def test_a_link_says_where_the_page_is(ask: Ask) -> None:
     assert link_url(ApprovalLink(using="default", step_run_id=row.pk)).startswith(
         f"{BASE}/workflows/approval/"
     )
+
+
+def test_who_is_not_asked_does_not_learn_from_a_link_who_answered(ask: Ask, boss: User, clerk: User) -> None:
+    run = ask(users=["boss"])
+    link = ApprovalLink(using="default", step_run_id=row_of(run).pk)
+    approve(run, "ok", by=boss)
+    client = Client()
+    client.force_login(clerk)
+    page = client.get(link_url(link).removeprefix(BASE))
+    assert "boss" not in page.content.decode()

@@ -9,13 +9,13 @@ from django.db import transaction
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
-from django_workflow import Sleep, cancel_run, define, retry_run, trigger, trigger_many
+from django_workflow import Sleep, cancel_run, define, retry_run, send_event, trigger, trigger_many
 from django_workflow.engine.control import end_overdue
 from django_workflow.engine.execute import work
 from django_workflow.exceptions import WorkflowNotFound
 from django_workflow.models import Run, RunAction, StepRun, Workflow
 from tests.support.crashes import crash, take_up
-from tests.support.runs import fresh, history, let_time_pass, start
+from tests.support.runs import fresh, history, let_time_pass, start, step_run
 from tests.testapp.models import Note, Order
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -147,6 +147,25 @@ def test_many_runs_with_items_end_on_the_alias() -> None:
     runs = trigger_many("flow", [{"values": [1, 2]}, {"values": [3]}], using="other")
     assert [run.output for run in runs] == [[1, 2], [3]]
     assert runs[0].output_of("tests_echo") == [1, 2]
+
+
+def test_children_events_and_undo_stay_on_the_alias_of_their_run() -> None:
+    wait = {"name": "wait", "type": "flow.wait", "with": {"event": "go"}}
+    echo = {"name": "echo", "type": "tests.echo", "undo": {"type": "tests.note"}}
+    call = {"name": "call", "type": "flow.call", "with": {"workflow": "child"}}
+    fail = {"name": "broken", "type": "tests.fail"}
+    define("child", steps=[wait], using="other")
+    define("parent", steps=[echo, call, fail], on_failure="undo", using="other")
+    with transaction.atomic():
+        run = trigger("parent", using="other")
+        child = Run.objects.using("other").get(workflow__name="child")
+        send_event(child, "go")
+        assert (fresh(run).status, step_run(run, "echo:undo").status) == ("failed", "done")
+    define("parent", steps=[call], using="other")
+    run = trigger("parent", using="other")
+    cancel_run(run)
+    assert set(Run.objects.using("other").active()) == set()
+    assert not Run.objects.exists()
 
 
 class TestInsideATestCase(TestCase):

@@ -23,10 +23,8 @@ from django_workflow.models import Run, StepRun
 from django_workflow.status import FINAL_RUN
 from tests.support.batches import ready
 from tests.support.crashes import be_in_touch
-from tests.support.runs import fresh, in_threads, step_runs
+from tests.support.runs import demand_whole, fresh, in_threads, step_runs
 from tests.testapp.models import Note
-
-from .test_races import demand_whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KINDS: dict[str, dict[str, bool]] = {
@@ -120,9 +118,9 @@ def test_a_storm_leaves_every_run_whole_and_every_step_recorded_once(misbehaving
     ]
     runs = [*ready(chain, 12, name="chain"), *ready(tree, 4, name="tree")]
     in_threads(*[partial(work, "default", seconds=20)] * 3)
-    demand_whole(runs)
+    demand_whole(*runs)
     settle(runs)
-    demand_whole(runs)
+    demand_whole(*runs)
     for run in runs:
         seen = fresh(run)
         assert seen.status in FINAL_RUN, (

@@ -1,8 +1,7 @@
-"""Called workflows: ends go up, cancels go down, and never two run locks at once (ENGINE.md rules 30, 33)."""
+"""Called workflows: ends go up, cancels go down, and never two run locks at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +9,11 @@ import pytest
 from django_workflow import cancel_run, define, pause_run, process, resume_run, retry_run, send_event, trigger
 from django_workflow.engine import callers
 from django_workflow.engine.calling import MAX_DEPTH
-from django_workflow.models import Run, StepRun, Workflow
-from tests.support.runs import fresh, history, step_run
+from django_workflow.engine.execute import work
+from django_workflow.engine.programs import get_program
+from django_workflow.models import Run, StepRun, Workflow, WorkflowVersion
+from tests.support.one_by_one import execute_next, ready_run
+from tests.support.runs import fresh, silent_commit, start, step_run, step_runs
 from tests.support.waiting import forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -165,32 +167,6 @@ def test_wait_for_a_child_past_its_timeout_fails_and_cancels_it() -> None:
     assert only_child().status == "cancelled"
 
 
-def test_retry_goes_through_the_failed_child(broken: set[int]) -> None:
-    broken.add(1)
-    define("child", steps=[{"name": "work", "type": "tests.may_fail"}])
-    run = start_parent(call())
-    assert run.status == "failed"
-    broken.clear()
-    retry_run(run)
-    run = fresh(run)
-    assert (run.status, run.output) == ("done", "worked")
-    assert Run.objects.filter(workflow__name="child").count() == 1
-    assert history(run) == ["call:failed", "call:done"]
-
-
-def test_retry_of_a_map_retries_only_the_children_that_failed(broken: set[int]) -> None:
-    broken.add(1)
-    define("child", steps=[{"name": "work", "type": "tests.may_fail"}])
-    run = start_parent(call(for_each="values", on_error="fail"))
-    assert run.status == "failed"
-    before = Run.objects.count()
-    broken.clear()
-    retry_run(run)
-    run = fresh(run)
-    assert (run.status, run.output) == ("done", ["worked"] * 3)
-    assert Run.objects.count() <= before + 3
-
-
 def test_error_in_the_input_of_the_child_fails_the_step_and_starts_nothing() -> None:
     define("child", steps=[ECHO], input={"value": "int"})
     run = start_parent(call(params={"input": {"value": "x"}}))
@@ -214,35 +190,51 @@ def test_calls_end_at_the_deepest_level() -> None:
     assert "TooDeep" in Run.objects.get(depth=MAX_DEPTH).error_type
 
 
-def test_on_failure_starts_the_workflow_that_it_names() -> None:
-    define(
-        "alarm",
-        steps=[
-            {
-                "name": "say",
-                "type": "tests.echo",
-                "with": {"value": "{{ error.message }} at {{ step }} of {{ run.id }}"},
-            }
-        ],
-    )
-    steps = [{"name": "broken", "type": "tests.fail", "with": {"message": "no"}}]
-    define("parent", steps=steps, on_failure={"workflow": "alarm"})
-    run = fresh(trigger("parent"))
-    alarm = Run.objects.get(workflow__name="alarm")
-    assert run.status == "failed"
-    assert alarm.input["run"]["id"] == str(run.pk)
-    assert (alarm.input["step"], alarm.output) == ("broken", f"no at broken of {run.pk}")
+def test_run_that_would_wait_for_itself_fails() -> None:
+    call = {"type": "flow.call", "with": {"workflow": "{{ who }}", "key": "k"}}
+    define("loop", steps=[call])
+    assert fresh(trigger("loop", {"who": "loop"}, key="k")).status == "failed"
 
 
-@pytest.fixture
-def broken(register: Callable[..., Any]) -> set[int]:
-    """Return a set: while it holds something, the step ``tests.may_fail`` fails."""
-    values: set[int] = set()
+def test_run_that_would_wait_for_its_caller_fails() -> None:
+    define("above", steps=[{"type": "flow.call", "with": {"workflow": "{{ who }}", "key": "k"}}])
+    define("below", steps=[{"type": "flow.call", "with": {"workflow": "above", "key": "k"}}])
+    assert fresh(trigger("above", {"who": "below"}, key="k")).status == "failed"
 
-    @register("tests.may_fail")
-    def may_fail() -> str:
-        if values:
-            raise ValueError("broken")
-        return "worked"
 
-    return values
+def test_key_that_cannot_be_one_is_permanent() -> None:
+    define("child", steps=[{"type": "tests.echo"}])
+    call = {"type": "flow.call", "with": {"workflow": "child", "key": "{{ key }}"}}
+    run = start([{**call, "retry": {"attempts": 3, "delay": 0}}], {"key": ""})
+    assert step_runs(run).count() == 1
+
+
+def test_child_found_by_its_key_and_deleted_at_once_fails_the_call_with_its_own_error() -> None:
+    define("child", steps=[ECHO])
+    child = trigger("child", key="k")
+    run = ready_run([call(params={"key": "k"})])
+    execute_next(run)
+    child.delete()
+    work("default")
+    assert fresh(run).error_type == "django_workflow.exceptions.ChildFailed"
+
+
+def test_child_that_cannot_be_moved_is_in_no_other_ones_way(broken: set[int]) -> None:
+    broken.add(1)
+    define("child", steps=[{"name": "work", "type": "tests.may_fail"}])
+    lost = start([call()])
+    with silent_commit():
+        retry_run(lost)
+    version = Run.objects.get(workflow__name="child").version
+    assert version is not None
+    define("child", steps=[WAIT])
+    define("other", steps=[call()])
+    healthy = trigger("other")
+    Run.objects.filter(workflow__name="child", status="waiting").delete()
+    WorkflowVersion.objects.filter(pk=version.pk).update(spec=[])
+    get_program.cache_clear()
+    process.forget()
+    callers.repeat("default")
+    work("default")
+    assert fresh(healthy).error_type == "django_workflow.exceptions.ChildFailed"
+    assert fresh(lost).status == "waiting"

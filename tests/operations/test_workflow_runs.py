@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from django_workflow import define, trigger
@@ -19,7 +19,7 @@ from django_workflow.engine.bulk_verbs import BULK_VERBS
 from django_workflow.management.commands import workflow_runs
 from django_workflow.models import BulkAction, Event, Run, RunAction
 from tests.support.bulk_runs import FAIL, NAP, attempts, begin, counts, let_lease_expire, several
-from tests.support.runs import run_in
+from tests.support.runs import run_in, start
 
 from .conftest import Done
 
@@ -106,6 +106,12 @@ def test_an_event_wakes_each_run_that_waits_for_it(manage: Manage) -> None:
     assert (done.code, statuses()) == (0, ["done", "done"])
     assert [run.output["payload"] for run in Run.objects.all()] == [7, 7]
     assert Event.objects.count() == 2
+
+
+def test_command_says_that_the_name_of_an_event_is_wrong() -> None:
+    run = start([WAIT])
+    with pytest.raises((CommandError, SystemExit)):
+        call_command("workflow_runs", "event", str(run.pk), "--name", "")
 
 
 def test_an_approval_is_answered_by_who_may(manage: Manage) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
 from django_workflow import define, trigger_many
 from django_workflow.engine.claim import BATCH, Claim, claim_due
 from django_workflow.models import Run, StepRun
+from tests.support.runs import silent_commit
 
 ON_POSTGRES = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL tells or does it")
 
@@ -21,10 +22,8 @@ ON_POSTGRES = pytest.mark.skipif(connection.vendor != "postgresql", reason="Post
 def ready(steps: Sequence[Mapping[str, Any]], count: int, *, name: str = "flow", **fields: Any) -> list[Run]:
     """Return so many runs, ready and claimed by nobody; their input is their place and a list."""
     define(name, steps=steps, **fields)
-    with transaction.atomic():
-        runs = trigger_many(name, [{"place": place, "values": [1, 2, 3, 4]} for place in range(count)])
-        connection.run_on_commit.clear()
-    return runs
+    with silent_commit():
+        return trigger_many(name, [{"place": place, "values": [1, 2, 3, 4]} for place in range(count)])
 
 
 def claim_batch(using: str = "default") -> list[Claim]:

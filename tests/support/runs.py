@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Thread
 from typing import Any
 from uuid import uuid4
 
-from django.db import connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from django_workflow import cancel_run, define, trigger
@@ -80,6 +81,14 @@ def abandon(run: Run, name: str, *, started: bool = True, **fields: Any) -> Step
     return step_run(run, name, pk=row.pk)
 
 
+@contextmanager
+def silent_commit() -> Iterator[None]:
+    """Commit what the body does, without what comes after it: the process has died right then, as it were."""
+    with transaction.atomic():
+        yield
+        connection.run_on_commit.clear()
+
+
 def waiting_run(steps: Steps, input: Mapping[str, Any] | None = None, **fields: Any) -> Run:
     """Return a run whose first of ``steps`` has not started: it has a delay."""
     first = {"name": "first", "delay": "1h", **steps[0]}
@@ -107,6 +116,14 @@ def in_threads(*calls: Callable[[], Any]) -> list[Any]:
     if errors:
         raise errors[0]
     return results
+
+
+def demand_whole(*runs: Run) -> None:
+    """Demand that no run is final with a live step, nor stopped without one."""
+    for run in runs:
+        live = step_runs(run).live()
+        assert live.exists() == (not fresh(run).is_final), (fresh(run).status, history(run))
+        assert not live.filter(status="pending", due_at=None).exists()
 
 
 def notes() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_workflow import Goto, define, restart_run, retry_run, skip_step, trigger
+from django_workflow import Goto, VerbRefused, define, restart_run, retry_run, skip_step, trigger
 from django_workflow.engine.control import end_overdue
 from django_workflow.models import Run
 from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
@@ -231,3 +231,11 @@ def test_a_large_map_is_copied(register) -> None:
     old = start([map_, echo("last", "{{ steps.map|length }}")], {"values": list(range(600))})
     new = restart_run(old, from_step="last")
     assert (new.output, step_runs(new).filter(index__gte=0).count()) == (600, 600)
+
+
+def test_run_whose_steps_were_copied_to_a_restart_cannot_go_on(broken) -> None:
+    broken.add("two")
+    run = start([work("one"), work("two")])
+    restart_run(run, from_step="two")
+    with pytest.raises(VerbRefused, match="restarted"):
+        retry_run(run)
