@@ -1,4 +1,4 @@
-"""Claims that are lost, expire or cannot be recorded, alone and in batches (rules 1, 10, 18 and 19)."""
+"""Claims that are lost, expire or cannot be recorded, alone and in batches."""
 
 from __future__ import annotations
 

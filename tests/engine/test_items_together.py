@@ -1,4 +1,4 @@
-"""Items of one ``for_each`` that are claimed and recorded together (ENGINE.md rules 5, 6, 9, 10 and 16)."""
+"""Items of one ``for_each`` that are claimed and recorded together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds in which something goes wrong: the others are recorded all the same (ENGINE.md rules 11 to 13)."""
+"""Rounds in which something goes wrong: the others are recorded all the same."""
 
 from __future__ import annotations
 

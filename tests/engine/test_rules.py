@@ -1,4 +1,4 @@
-"""ENGINE.md's rules on the order of writes, on clocks, on waits, and on SQLite's lock, as one test each."""
+"""The order of writes, clocks, waits and SQLite's lock: one test for each rule that the engine keeps."""
 
 from __future__ import annotations
 

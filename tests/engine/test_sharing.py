@@ -1,4 +1,4 @@
-"""Which steps are claimed together and share a commit (ENGINE.md rules 5, 9, 11 and 16)."""
+"""Which steps are claimed together and share a commit."""
 
 from __future__ import annotations
 

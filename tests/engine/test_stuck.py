@@ -1,4 +1,4 @@
-"""Runs that nothing moves are found, repaired from their rows, and named where that cannot be (rule 26)."""
+"""Runs that nothing moves are found, repaired from their rows, and named where that cannot be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: stored first, taken once, by whoever has waited longest (ENGINE.md rules 13 and 34)."""
+"""Events: stored first, taken once, by whoever has waited longest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two do the same at once, or the opposite: both come to an end, and it counts once (rules 30 to 34)."""
+"""Two do the same at once, or the opposite: both come to an end, and it counts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All verbs at random moments against parallel runs that workers drive: no deadlock, no halt (rule 3)."""
+"""All verbs at random moments against parallel runs that workers drive: no deadlock, no halt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undo: what is done is taken back, the latest first, each once (ENGINE.md rule 32)."""
+"""Undo: what is done is taken back, the latest first, each once."""
 
 from __future__ import annotations
 
