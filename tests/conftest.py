@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import django
 import hypothesis
@@ -18,10 +18,11 @@ from django.test import TransactionTestCase
 from django_workflow import process, registry, step
 from django_workflow.engine import rounds, sharing
 from tests.servers.postgres import PostgresServer, find_owner, postgres_server
-from tests.servers.private_server import Missing, is_ci, own_folder
+from tests.servers.private_server import own_folder
 from tests.servers.redis_server import RedisServer
 from tests.servers.redis_server import redis_server as serve_redis
 from tests.support import databases
+from tests.support.missing import skip_where_missing
 from tests.support.processes import SETTINGS, Processes
 
 # No deadline: the machines that run this are busy, and a slow example is no failure.
@@ -47,13 +48,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.one_database)
 
 
-def missing(reason: object) -> NoReturn:
-    """Skip a test for want of a server; in continuous integration it fails."""
-    if is_ci():
-        pytest.fail(str(reason))
-    pytest.skip(str(reason))
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer | None]:
     """The PostgreSQL that has the databases, which tests may stop and start; None with another database."""
@@ -64,11 +58,9 @@ def postgres() -> Iterator[PostgresServer | None]:
     else:
         folder = Path(settings.DATABASES["default"]["HOST"])
         with ExitStack() as stack:
-            try:
+            with skip_where_missing():
                 stack.enter_context(own_folder(find_owner("postgres"), at=folder))
                 server = stack.enter_context(postgres_server(folder, is_durable=False))
-            except Missing as reason:
-                missing(reason)
             yield server
             connections.close_all()
 
@@ -101,11 +93,8 @@ def new_process() -> None:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The server on the socket of the settings' queues."""
-    try:
-        with serve_redis(settings.REDIS_SOCKET) as server:
-            yield server
-    except Missing as reason:
-        missing(reason)
+    with skip_where_missing(), serve_redis(settings.REDIS_SOCKET) as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from django_workflow import define, trigger
 from django_workflow.models import Run, StepRun
 
 PERMISSION = "testapp.change_order"
+Ask = Callable[..., Run]
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def clerk() -> User:
 
 
 @pytest.fixture
-def ask() -> Callable[..., Run]:
+def ask() -> Ask:
     """Return what starts a run of one approval, and a step behind it; it has these params."""
 
     def start(*, step: dict[str, Any] | None = None, user: User | None = None, **params: Any) -> Run:

@@ -26,10 +26,9 @@ from django_workflow.models import Answer, Run, RunAction, StepRun
 from django_workflow.status import RunStatus
 from tests.support.runs import fresh, in_threads, let_time_pass
 
-from .conftest import pass_deadline, row_of
+from .conftest import Ask, pass_deadline, row_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Ask = Callable[..., Run]
 
 
 def test_an_approval_is_the_step_s_output_and_the_run_goes_on(ask: Ask, boss: User) -> None:

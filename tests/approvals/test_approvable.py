@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from django_workflow import NotAllowed, approve, define, trigger
 from django_workflow.models import Run, StepRun
 from tests.testapp.models import Order
 
-from .conftest import PERMISSION
+from .conftest import PERMISSION, Ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Ask = Callable[..., Run]
 
 
 def found(user: Any) -> set[Any]:

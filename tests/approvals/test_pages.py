@@ -18,10 +18,9 @@ from django_workflow.models import Answer, Run
 from tests.support.runs import fresh
 from tests.testapp.models import Order, Tag
 
-from .conftest import PERMISSION, pass_deadline, row_of
+from .conftest import PERMISSION, Ask, pass_deadline, row_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Ask = Callable[..., Run]
 BASE = "https://shop.example"
 
 

@@ -13,8 +13,7 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from tests.conftest import missing
-from tests.servers.private_server import Missing
+from tests.support.missing import skip_where_missing
 
 from .chromium import find_chromium
 
@@ -40,10 +39,8 @@ def browser() -> Iterator[Any]:
     """A Chromium that all tests share."""
     from playwright.sync_api import sync_playwright
 
-    try:
+    with skip_where_missing():
         found = find_chromium()
-    except Missing as reason:
-        missing(reason)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         yield chromium

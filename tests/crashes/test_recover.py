@@ -1,4 +1,4 @@
-"""Recovery: what dead workers held is made ready, by a process that can know that they are (rules 10, 18)."""
+"""Recovery: what dead workers held is made ready, by a process that can know that they are."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from django_workflow.engine.execute import work
 from django_workflow.engine.give_back import give_back
 from django_workflow.engine.recover import recover_expired, recover_worker
 from django_workflow.models import Run, StepRun
-from tests.servers.private_server import Missing, is_ci
 from tests.servers.redis_server import redis_server
 from tests.support.crashes import be_in_touch, crash
+from tests.support.missing import skip_where_missing
 from tests.support.runs import fresh, history, in_threads, notes, step_run, waiting_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -250,13 +250,8 @@ def rung(settings: Any) -> Iterator[None]:
     socket = settings.FILES.with_name(f"{settings.FILES.name}-recover.sock")
     settings.RQ_QUEUES = {name: {"UNIX_SOCKET_PATH": str(socket), "DB": 0} for name in ("default", "slow")}
     settings.DJANGO_WORKFLOW = {"QUEUE": "default"}
-    try:
-        with redis_server(socket):
-            yield
-    except Missing as reason:
-        if is_ci():
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+    with skip_where_missing(), redis_server(socket):
+        yield
 
 
 def test_who_makes_a_step_ready_rings(settings, rung) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import End, Goto, RetryAfter, Sleep
-from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
+from tests.support.runs import fresh, history, items_of, let_time_pass, notes, start, step_run, step_runs
 from tests.testapp.models import Note, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -15,17 +15,10 @@ EACH = {"name": "each", "type": "tests.echo", "for_each": "values", "with": {"va
 NOTED = {"name": "each", "type": "tests.work", "for_each": "values", "with": {"value": "{{ item }}"}}
 
 
-def items(run, **fields) -> list[str]:
-    return [
-        f"{row}:{row.status}"
-        for row in step_runs(run).filter(index__gte=0, **fields).order_by("index", "attempt")
-    ]
-
-
 def test_outputs_are_in_item_order(broken_items) -> None:
     run = start([NOTED], {"values": [3, 1, 2]})
     assert (run.status, run.output) == ("done", [30, 10, 20])
-    assert items(run) == ["each[0]:done", "each[1]:done", "each[2]:done"]
+    assert items_of(run) == ["each[0]:done", "each[1]:done", "each[2]:done"]
 
 
 def test_an_empty_list_gives_one_at_once(broken_items) -> None:
@@ -100,7 +93,7 @@ def test_more_than_ten_thousand_items_are_refused() -> None:
     assert run.status == "failed"
     assert "10,001 items" in run.error
     assert "10,000" in run.error
-    assert items(run) == []
+    assert items_of(run) == []
 
 
 def test_max_parallel_holds_back_the_others(register) -> None:

@@ -11,17 +11,10 @@ from django.utils import timezone
 from django_workflow import StepContext, WaitForEvent, retry_run, send_event
 from django_workflow.engine.control import end_overdue
 from django_workflow.models import Run
-from tests.support.runs import fresh, notes, start, step_run, step_runs
+from tests.support.runs import fresh, items_of, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FAILING = {"name": "each", "type": "tests.work", "for_each": "values", "with": {"value": "{{ item }}"}}
-
-
-def items(run, **fields) -> list[str]:
-    return [
-        f"{row}:{row.status}"
-        for row in step_runs(run).filter(index__gte=0, **fields).order_by("index", "attempt")
-    ]
 
 
 def test_attempts_are_per_item(broken_items) -> None:
@@ -51,7 +44,7 @@ def test_fail_acts_once_and_cancels_the_items_not_begun(broken_items) -> None:
     broken_items.add(2)
     run = start([FAILING], {"values": [1, 2, 3, 4]})
     assert (run.status, run.error_type, run.error) == ("failed", "ValueError", "item 1: no 2")
-    assert items(run) == ["each[0]:done", "each[1]:failed", "each[2]:cancelled", "each[3]:cancelled"]
+    assert items_of(run) == ["each[0]:done", "each[1]:failed", "each[2]:cancelled", "each[3]:cancelled"]
     assert step_run(run, "each", index=-1).status == "failed"
     assert notes() == ["1", "2"]
 
@@ -92,7 +85,7 @@ def test_retry_run_runs_only_the_items_that_failed_or_never_ran(broken_items) ->
     assert run.status == "done"
     assert step_run(run, "each", index=-1, current=True).output == [10, 20, 30]
     assert notes() == ["1", "2", "2", "3"]
-    assert items(run, current=True) == ["each[0]:done", "each[1]:done", "each[2]:done"]
+    assert items_of(run, current=True) == ["each[0]:done", "each[1]:done", "each[2]:done"]
 
 
 def test_retry_run_that_fails_again_can_be_retried_again(broken_items) -> None:

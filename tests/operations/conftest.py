@@ -48,8 +48,11 @@ class Done:
         return self.stderr.getvalue()
 
 
+Manage = Callable[..., Done]
+
+
 @pytest.fixture
-def manage() -> Callable[..., Done]:
+def manage() -> Manage:
     """Return what calls a management command: ``manage("show_run", run.pk)``."""
 
     def call(command: Any, *arguments: object, **options: Any) -> Done:

@@ -23,11 +23,10 @@ from django_workflow.engine.tick import clock_aliases, tick
 from django_workflow.models import Run, WorkflowVersion
 from django_workflow.status import StepStatus
 
-from .conftest import Done
+from .conftest import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
-Manage = Callable[..., Done]
 NAP = {"name": "nap", "type": "flow.sleep", "with": {"for": "3d"}}
 
 

@@ -18,11 +18,9 @@ from django_workflow.engine.dry.words import describe_sleep
 from django_workflow.models import Run, StepRun, Workflow
 from tests.testapp.models import Customer, Note, Order
 
-from .conftest import Done
+from .conftest import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Manage = Callable[..., Done]
 
 
 def tried(*arguments: Any, **options: Any) -> DryRun:

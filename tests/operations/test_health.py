@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,12 @@ from django_workflow.engine.health import examine
 from django_workflow.management.commands import trigger_workflow
 from django_workflow.management.following import Follower
 from django_workflow.models import Clock, Run, StepRun
-from tests.servers.private_server import Missing, is_ci
 from tests.servers.redis_server import redis_server
+from tests.support.missing import skip_where_missing
 
-from .conftest import Done
+from .conftest import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-Manage = Callable[..., Done]
 ALIASES = ["default", "other"]
 QUEUED = {"QUEUE": "default"}
 
@@ -43,13 +42,8 @@ def socket(settings: Any) -> Path:
 
 @pytest.fixture
 def redis(socket: Path) -> Iterator[None]:
-    try:
-        with redis_server(socket):
-            yield
-    except Missing as reason:
-        if is_ci():
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+    with skip_where_missing(), redis_server(socket):
+        yield
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +15,10 @@ from django_workflow.management.commands import prune_runs as prune_command
 from django_workflow.models import Answer, BulkAction, Event, Run, RunAction, StepRun, Workflow
 from tests.support.bulk_runs import FAIL, NAP, begin, finish, several
 
-from .conftest import Done
+from .conftest import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Manage = Callable[..., Done]
 DONE = {"name": "first", "type": "tests.echo"}
 WEEK = timedelta(days=7)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from django_workflow.engine.files import read_shipped_files
 from django_workflow.engine.sync import Verdict, give_back, preview, sync, sync_after_migrate
 from django_workflow.models import ManagedBy, Workflow
 
-from .conftest import Done, Ship
+from .conftest import Manage, Ship
 
 pytestmark = pytest.mark.django_db
 
@@ -268,7 +267,7 @@ def test_a_preview_writes_nothing_and_shows_the_difference(ship: Ship) -> None:
 # The command ------------------------------------------------------------
 
 
-def test_the_command_tells_of_each_workflow(ship: Ship, manage: Callable[..., Done]) -> None:
+def test_the_command_tells_of_each_workflow(ship: Ship, manage: Manage) -> None:
     ship("hello.yaml", HELLO)
     assert manage("sync_workflows").out == "hello: created (version 1)\n"
     assert manage("sync_workflows").out == "hello: unchanged\n"
@@ -277,7 +276,7 @@ def test_the_command_tells_of_each_workflow(ship: Ship, manage: Callable[..., Do
     assert manage("sync_workflows", "--prune").out == "hello: switched off\n"
 
 
-def test_check_exits_1_while_there_is_a_difference(ship: Ship, manage: Callable[..., Done]) -> None:
+def test_check_exits_1_while_there_is_a_difference(ship: Ship, manage: Manage) -> None:
     ship("hello.yaml", HELLO)
     done = manage("sync_workflows", "--check")
     assert done.code == 1
@@ -287,9 +286,7 @@ def test_check_exits_1_while_there_is_a_difference(ship: Ship, manage: Callable[
     assert manage("sync_workflows", "--check").code == 0
 
 
-def test_check_shows_what_staff_changed_and_calls_it_no_difference(
-    ship: Ship, manage: Callable[..., Done]
-) -> None:
+def test_check_shows_what_staff_changed_and_calls_it_no_difference(ship: Ship, manage: Manage) -> None:
     test_what_staff_took_over_keeps_their_steps(ship)
     done = manage("sync_workflows", "--check")
     assert done.code == 0
@@ -306,16 +303,14 @@ def test_check_shows_what_staff_changed_and_calls_it_no_difference(
         ([], 1, "1 of the files cannot be synced"),
     ],
 )
-def test_the_command_refuses(
-    ship: Ship, manage: Callable[..., Done], arguments: list[str], code: int, text: str
-) -> None:
+def test_the_command_refuses(ship: Ship, manage: Manage, arguments: list[str], code: int, text: str) -> None:
     ship("broken.yaml", BROKEN)
     done = manage("sync_workflows", *arguments)
     assert done.code == code
     assert text in done.err
 
 
-def test_without_files_the_command_says_so(manage: Callable[..., Done], ship: Ship) -> None:
+def test_without_files_the_command_says_so(manage: Manage, ship: Ship) -> None:
     assert manage("sync_workflows").out == "No installed app ships a workflow file.\n"
 
 

@@ -21,11 +21,9 @@ from django_workflow.management.commands import trigger_workflow
 from django_workflow.management.following import Follower
 from django_workflow.models import Run, Source, Workflow
 
-from .conftest import Done, Ship
+from .conftest import Manage, Ship
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Manage = Callable[..., Done]
 
 
 class HurriedFollower(Follower):

@@ -21,11 +21,10 @@ from django_workflow.models import BulkAction, Event, Run, RunAction
 from tests.support.bulk_runs import FAIL, NAP, attempts, begin, counts, let_lease_expire, several
 from tests.support.runs import run_in, start
 
-from .conftest import Done
+from .conftest import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Manage = Callable[..., Done]
 WAIT = {"name": "wait", "type": "flow.wait", "with": {"event": "paid"}}
 
 

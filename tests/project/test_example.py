@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.private_server import Missing, is_ci, own_folder
+from tests.servers.private_server import own_folder
 from tests.servers.redis_server import redis_server
+from tests.support.missing import skip_where_missing
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -36,13 +37,12 @@ def run_manage(folder: Path, *arguments: str, code: int = 0, **variables: str) -
 @pytest.fixture
 def redis_socket() -> Iterator[Path]:
     """Return the socket of a Redis of its own."""
-    try:
-        with own_folder(None) as folder, redis_server(folder / "redis.sock") as server:
-            yield server.socket
-    except Missing as reason:
-        if is_ci():
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+    with (
+        skip_where_missing(),
+        own_folder(None) as folder,
+        redis_server(folder / "redis.sock") as server,
+    ):
+        yield server.socket
 
 
 def test_its_own_tests_pass(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from tests.servers.private_server import is_ci
+from tests.support.missing import missing
 
 PACKAGE = Path(__file__).parent.parent.parent / "django_workflow"
 CATALOGUE = Path("locale") / "de" / "LC_MESSAGES" / "django.po"
@@ -25,10 +25,7 @@ def needs_gettext() -> None:
     """Skip where the tools of gettext are missing; with CI=true fail."""
     if shutil.which("msgfmt") and shutil.which("xgettext"):
         return
-    reason = "no gettext found (Debian: apt-get install gettext)"
-    if is_ci():
-        pytest.fail(reason)
-    pytest.skip(reason)
+    missing("no gettext found (Debian: apt-get install gettext)")
 
 
 def run(*command: str, cwd: Path) -> str:

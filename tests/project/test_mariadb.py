@@ -9,19 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.servers.mariadb import find_program
-from tests.servers.private_server import Missing, is_ci
+from tests.support.missing import skip_where_missing
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.one_database
 
 
 def require_mariadb() -> None:
-    try:
+    with skip_where_missing():
         find_program("mariadbd")
-    except Missing as reason:
-        if is_ci():
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
 
 
 def test_app_migrates_on_mariadb() -> None:

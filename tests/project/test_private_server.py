@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.postgres import find_programs
-from tests.servers.private_server import Missing, is_ci
+from tests.support.missing import skip_where_missing
 
 ROOT = Path(__file__).parent.parent.parent
 SAY_FOLDER = "import os; print(os.environ['WORKFLOW_TEST_PGHOST'], flush=True)"
@@ -21,12 +21,8 @@ pytestmark = pytest.mark.one_database
 
 @pytest.fixture(autouse=True)
 def postgres() -> None:
-    try:
+    with skip_where_missing():
         find_programs()
-    except Missing as reason:
-        if is_ci():
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
 
 
 def start(code: str) -> subprocess.Popen[str]:

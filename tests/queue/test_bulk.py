@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -22,6 +21,8 @@ from django_workflow.models import BulkAction, Run, RunAction, StepRun
 from tests.servers.redis_server import RedisServer
 from tests.support.processes import Processes, wait_until
 
+from .conftest import waiting
+
 pytestmark = [
     pytest.mark.usefixtures("queued"),
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
@@ -31,15 +32,9 @@ KEY = "rq:queue:default"
 FAIL = {"name": "broken", "type": "flow.fail", "with": {"message": "broken"}}
 
 
-@pytest.fixture
-def redis(redis_server: RedisServer) -> Iterator[Redis]:
-    with redis_server.connect() as connection:
-        yield connection
-
-
-def waiting(redis: Redis) -> list[str]:
+def kinds_waiting(redis: Redis) -> list[str]:
     """Return what kinds of jobs wait, in their order."""
-    ids = [each.decode() for each in redis.lrange(KEY, 0, -1)]
+    ids = waiting(redis)
     return [
         "bulk" if each.startswith(BULK_PREFIX) else "doorbell" if PREFIX in each else each for each in ids
     ]
@@ -80,16 +75,16 @@ def test_it_is_rung_for_after_the_commit_and_once(redis: Redis) -> None:
     failed(1, redis)
     with transaction.atomic():
         bulk = retrying()
-        assert waiting(redis) == []
+        assert kinds_waiting(redis) == []
     ring_for_bulk("default", bulk.pk)
-    assert waiting(redis) == ["bulk"]
+    assert kinds_waiting(redis) == ["bulk"]
 
 
 def test_two_bulk_actions_are_two_jobs(redis: Redis) -> None:
     failed(1, redis)
     retrying()
     retrying()
-    assert waiting(redis) == ["bulk", "bulk"]
+    assert kinds_waiting(redis) == ["bulk", "bulk"]
 
 
 def test_the_job_does_each_run_and_hands_its_steps_to_workers(redis: Redis) -> None:
@@ -98,7 +93,7 @@ def test_the_job_does_each_run_and_hands_its_steps_to_workers(redis: Redis) -> N
     redis.flushall()
     advance_bulk("default", str(bulk.pk))
     assert (fresh(bulk).done, fresh(bulk).finished_at is not None) == (3, True)
-    assert waiting(redis) == ["doorbell"]
+    assert kinds_waiting(redis) == ["doorbell"]
     assert StepRun.objects.filter(status="pending", attempt=2).count() == 3
 
 
@@ -112,7 +107,7 @@ def test_a_job_whose_time_is_over_goes_behind_what_waits(
     monkeypatch.setattr(jobs, "SHORT_SLICE", 0.0)
     advance_bulk("default", str(bulk.pk))
     assert fresh(bulk).done == 1
-    assert waiting(redis) == ["somebody's", "doorbell", "bulk"]
+    assert kinds_waiting(redis) == ["somebody's", "doorbell", "bulk"]
 
 
 def test_a_job_for_what_somebody_else_goes_on_with_does_nothing(redis: Redis) -> None:
@@ -121,7 +116,7 @@ def test_a_job_for_what_somebody_else_goes_on_with_does_nothing(redis: Redis) ->
     redis.flushall()
     BulkAction.objects.update(due_at=timezone.now() + timedelta(seconds=30))
     advance_bulk("default", str(bulk.pk))
-    assert (fresh(bulk).done, waiting(redis)) == (0, [])
+    assert (fresh(bulk).done, kinds_waiting(redis)) == (0, [])
 
 
 def test_the_job_returns_normally_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
@@ -172,11 +167,11 @@ def test_the_clock_rings_for_what_nobody_has_come_for(redis: Redis) -> None:
     bulk = retrying()
     redis.flushall()
     tick("default", is_stopping=lambda: False)
-    assert waiting(redis) == []
+    assert kinds_waiting(redis) == []
     age(bulk)
     tick("default", is_stopping=lambda: False)
     tick("default", is_stopping=lambda: False)
-    assert waiting(redis) == ["bulk"]
+    assert kinds_waiting(redis) == ["bulk"]
 
 
 def test_the_clock_rings_for_nothing_that_is_finished(redis: Redis) -> None:
@@ -185,7 +180,7 @@ def test_the_clock_rings_for_nothing_that_is_finished(redis: Redis) -> None:
     advance("default", bulk.pk)
     redis.flushall()
     tick("default", is_stopping=lambda: False)
-    assert "bulk" not in waiting(redis)
+    assert "bulk" not in kinds_waiting(redis)
 
 
 def test_redis_is_down_when_it_starts(redis: Redis, redis_server: RedisServer) -> None:

@@ -7,7 +7,6 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,20 +21,12 @@ from django_workflow.dispatch import PREFIX, find_bell, ring, ring_after_commit
 from django_workflow.line import PAUSE
 from tests.servers.redis_server import RedisServer
 
+from .conftest import waiting
+
 pytestmark = pytest.mark.usefixtures("queued")
 
 KEY = "rq:queue:default"
 QUIET = [{"type": "flow.set", "with": {"greeting": "hi"}}]
-
-
-@pytest.fixture
-def redis(redis_server: RedisServer) -> Iterator[Redis]:
-    with redis_server.connect() as connection:
-        yield connection
-
-
-def waiting(redis: Redis, queue: str = "default") -> list[str]:
-    return [each.decode() for each in redis.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
 @pytest.mark.parametrize(

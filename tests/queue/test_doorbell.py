@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,8 @@ from django_workflow.models import Run, StepRun
 from django_workflow.status import RunStatus
 from tests.servers.redis_server import RedisServer
 
+from .conftest import waiting
+
 pytestmark = [
     pytest.mark.usefixtures("queued"),
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
@@ -30,16 +32,6 @@ pytestmark = [
 
 KEY, WORKER = "rq:queue:default", "rq:worker:tests"
 SET = {"type": "flow.set", "with": {"greeting": "hi"}}
-
-
-@pytest.fixture
-def redis(redis_server: RedisServer) -> Iterator[Redis]:
-    with redis_server.connect() as connection:
-        yield connection
-
-
-def waiting(redis: Redis, queue: str = "default") -> list[str]:
-    return [each.decode() for each in redis.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
 def start(*steps: dict[str, Any], **fields: Any) -> Run:

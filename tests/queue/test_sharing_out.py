@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,12 +32,6 @@ Act = Callable[[], object]
 QUEUES = ("default", "slow", "other")
 PLAIN = {"name": "one", "type": "tests.plain"}
 SHARED = {"name": "one", "type": "tests.idempotent"}
-
-
-@pytest.fixture
-def redis(redis_server: RedisServer) -> Iterator[Redis]:
-    with redis_server.connect() as connection:
-        yield connection
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """The naive model of a run with all that takes time: waits, items, called workflows, undo; and its end.
 
 Written from the design alone. Whoever drives it says which row begins or is recorded next;
-``reference_verbs`` holds what people do to it.
+``verbs`` holds what people do to it.
 """
 
 from __future__ import annotations

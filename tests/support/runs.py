@@ -32,6 +32,12 @@ def history(run: Run) -> list[str]:
     return [f"{row}:{row.status}" for row in step_runs(run)]
 
 
+def items_of(run: Run, **fields: Any) -> list[str]:
+    """Return the step runs of items with these fields, by index and attempt: name and status."""
+    rows = step_runs(run).filter(index__gte=0, **fields).order_by("index", "attempt")
+    return [f"{row}:{row.status}" for row in rows]
+
+
 def recorded(run: Run) -> list[str]:
     """Return the names of the steps of a run that are done, in the order in which they were recorded."""
     done = step_runs(run).filter(status=StepStatus.DONE).order_by("number")
