@@ -58,9 +58,10 @@ def answer_approval(request: HttpRequest, token: str) -> HttpResponse:
         return _say(
             request, _("This link is not valid. It may have been cut off: open it from the mail."), 404
         )
-    if link.user is None and not request.user.is_authenticated:
+    user = _find_user(request, link)
+    if link.user is None and user is None:
         return redirect_to_login(request.get_full_path())
-    user, row = _find_user(request, link), _find_row(link)
+    row = _find_row(link)
     if row is None or user is None:
         return _say(request, _("What was asked here is not there any more."), 404)
     if link.user is None and row.awaits is not None and why_not(user, row, row.run):
@@ -77,7 +78,8 @@ def answer_approval(request: HttpRequest, token: str) -> HttpResponse:
 
 def _find_user(request: HttpRequest, link: ApprovalLink) -> AbstractBaseUser | None:
     if link.user is None:
-        return request.user if isinstance(request.user, AbstractBaseUser) else None
+        user = getattr(request, "user", None)  # which a project without sessions does not set
+        return user if isinstance(user, AbstractBaseUser) else None
     return auth.get_user_model()._base_manager.filter(pk=link.user).first()
 
 

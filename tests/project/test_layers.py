@@ -183,6 +183,14 @@ def find_queue_importers(modules: Mapping[str, str]) -> list[str]:
     ]
 
 
+def find_admin_importers(modules: Mapping[str, str]) -> list[str]:
+    """Return who imports the admin and should not: a project need not have it."""
+    own = (f"{PACKAGE}.admin", f"{PACKAGE}.templatetags")
+    admins = ("django.contrib.admin", f"{PACKAGE}.admin")
+    imports = [each for each in find_imports(modules) if is_under(each.target, admins)]
+    return [f"{_locate(each)} imports {each.target}" for each in imports if not is_under(each.importer, own)]
+
+
 def test_modules_import_only_from_floors_below() -> None:
     assert find_floor_problems(read_modules()) == []
 
@@ -197,6 +205,10 @@ def test_pure_modules_are_told_what_they_need() -> None:
 
 def test_only_the_dispatch_imports_the_queue() -> None:
     assert find_queue_importers(read_modules()) == []
+
+
+def test_only_the_admin_imports_the_admin() -> None:
+    assert find_admin_importers(read_modules()) == []
 
 
 @pytest.mark.parametrize(
@@ -263,3 +275,11 @@ def test_a_second_importer_of_the_queue_is_found() -> None:
     assert [problem.partition(" imports")[0] for problem in find_queue_importers(modules)] == [
         "django_workflow/views.py:1: django_workflow.views"
     ]
+
+
+@pytest.mark.parametrize("source", ["from django.contrib import admin", "from .admin.links import Link"])
+def test_an_importer_of_the_admin_is_found(source: str) -> None:
+    modules = {f"{PACKAGE}.{name}": source for name in ("views", "admin.runs")}
+    modules[f"{PACKAGE}.admin.links"] = ""
+    (problem,) = find_admin_importers(modules)
+    assert problem.startswith("django_workflow/views.py:1")
