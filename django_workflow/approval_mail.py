@@ -13,7 +13,7 @@ from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from .asking import find_answerers
+from .asking import find_answerers, user_rows
 from .context import StepContext
 from .exceptions import ParamsError
 from .links import ApprovalLink, link_url
@@ -72,7 +72,7 @@ def _to_users(
 
 def _recipient(address: str, users: Sequence[AbstractBaseUser]) -> Recipient:
     model = auth.get_user_model()
-    same = model._base_manager.filter(**{f"{model.get_email_field_name()}__iexact": address})
+    same = user_rows().filter(**{f"{model.get_email_field_name()}__iexact": address})
     owners = [user for user in same[:10] if user.is_active]
     if len(owners) != 1 or owners[0] not in users:
         return Recipient(address=address, user=None)

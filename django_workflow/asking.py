@@ -10,12 +10,19 @@ from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, Group, Permission
 from django.core.exceptions import ValidationError
+from django.db import router
+from django.db.models import Model, QuerySet
 
 from .exceptions import ParamsError
 from .outcomes import AskApproval
 from .params import declared_params
 
 Users = dict[str, AbstractBaseUser]
+
+
+def user_rows() -> QuerySet[Any]:
+    """Return all users, active or not, read where they are written: a replica may not have a new one yet."""
+    return _written(auth.get_user_model())
 
 
 def make_question(
@@ -42,7 +49,7 @@ def make_question(
         declared_params(form)
     if permission:
         _check_permission(permission)
-    if group and not Group.objects.filter(name=group).exists():
+    if group and not _written(Group).filter(name=group).exists():
         raise _wrong("group", f"there is no group {group!r}")
     found = {} if permission or group else _find_users(users)
     question = AskApproval(
@@ -62,16 +69,15 @@ def make_question(
 
 def find_answerers(question: AskApproval, asker: str | None) -> list[AbstractBaseUser]:
     """Return the users who may answer ``question`` now, leaving aside permissions for single rows."""
-    users = auth.get_user_model()._base_manager
     found: Users = {}
     if question.permission:
         for backend in auth.get_backends():
             find = getattr(backend, "with_perm", None)
             found |= {str(user.pk): user for user in find(question.permission)} if find else {}
     elif question.group:
-        found = {str(user.pk): user for user in users.filter(groups__name=question.group)}
+        found = {str(user.pk): user for user in user_rows().filter(groups__name=question.group)}
     else:
-        found = {str(user.pk): user for user in users.filter(pk__in=question.users)}
+        found = {str(user.pk): user for user in user_rows().filter(pk__in=question.users)}
     return _active(found.values(), question, asker)
 
 
@@ -86,7 +92,7 @@ def _check_permission(permission: str) -> None:
         raise _wrong("permission", f"{permission!r} is no permission: write it as app.codename")
     if any(type(backend) is not ModelBackend for backend in auth.get_backends()):
         return  # whose permissions need not be rows
-    if not Permission.objects.filter(content_type__app_label=app_label, codename=codename).exists():
+    if not _written(Permission).filter(content_type__app_label=app_label, codename=codename).exists():
         raise _wrong("permission", f"there is no permission {permission!r}")
 
 
@@ -125,13 +131,13 @@ def _is_ambiguous(item: Any, by_name: Users, by_key: Users) -> bool:
 def _users_named(items: Iterable[Any]) -> Users:
     model = auth.get_user_model()
     texts = {item for item in items if isinstance(item, str)}
-    rows = model._base_manager.filter(**{f"{model.USERNAME_FIELD}__in": texts}) if texts else ()
+    rows = user_rows().filter(**{f"{model.USERNAME_FIELD}__in": texts}) if texts else ()
     return {user.get_username(): user for user in rows}
 
 
 def _users_with_keys(items: Iterable[Any]) -> Users:
     keys = {key for item in items for key in _keys(item)}
-    rows = auth.get_user_model()._base_manager.filter(pk__in=keys) if keys else ()
+    rows = user_rows().filter(pk__in=keys) if keys else ()
     return {str(user.pk): user for user in rows}
 
 
@@ -146,6 +152,10 @@ def _keys(item: Any) -> Iterator[Any]:
     except (ValidationError, ValueError, OverflowError):
         return
     yield value
+
+
+def _written(model: type[Model]) -> QuerySet[Any]:
+    return model._base_manager.using(router.db_for_write(model))
 
 
 def _wrong(param: str, problem: str) -> ParamsError:

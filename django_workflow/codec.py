@@ -22,7 +22,7 @@ from django.utils.duration import duration_iso_string
 from django.utils.functional import LazyObject, Promise, empty
 
 from .exceptions import NotStorable, TooLarge
-from .references import ModelReference, reference_to, why_not_referable
+from .references import ModelReference, alias_of, reference_to, why_not_referable
 from .storable import is_storable_text
 
 MAX_DEPTH = 100
@@ -44,7 +44,7 @@ class _Refused(Exception):
 
 
 def encode(value: Any, path: str, *, using: str = "default") -> Any:
-    """Return ``value`` as JSON values; references keep their alias when it is not ``using``.
+    """Return ``value`` as JSON values; references keep their alias where a run on ``using`` needs it.
 
     Raises ``NotStorable`` naming the place below ``path``, such as ``state.user.avatar`` or ``output[3]``.
     """
@@ -176,14 +176,14 @@ def _encode_instance(value: Model, using: str) -> dict[str, Any]:
     reason = why_not_referable(value)
     if reason:
         raise _Refused(reason)
-    return _encode_reference(reference_to(value, value._state.db or using), using)
+    return _encode_reference(reference_to(value, None if value._state.db else using), using)
 
 
 def _encode_reference(value: ModelReference, using: str) -> dict[str, Any]:
     if isinstance(value.pk, str) and not is_storable_text(value.pk):
         _refuse_text()
     stored = {"$model": value.model, "pk": value.pk}
-    return stored if value.using == using else {**stored, "using": value.using}
+    return stored if value.using == alias_of(value.model, using) else {**stored, "using": value.using}
 
 
 def _encode_integer(value: int) -> int:
@@ -283,7 +283,8 @@ def _decode(stored: Any, using: str) -> Any:
 def _decode_tagged(stored: dict[str, Any], using: str) -> Any:
     try:
         if "$model" in stored:
-            return ModelReference(stored["$model"], stored["pk"], stored.get("using", using))
+            label = stored["$model"]
+            return ModelReference(label, stored["pk"], stored.get("using") or alias_of(label, using))
         [(tag, content)] = stored.items()
         if tag == "$dict":
             return {key: _decode(item, using) for key, item in content.items()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import router
 from django.db.models import Field, FileField, ForeignKey, Model
 
 from .conf import get_settings
@@ -81,24 +82,44 @@ class ModelReference:
             return None
         target: type[Model] = key.remote_field.model
         column = key.target_field
+        using = router.db_for_write(target, instance=self.fetch())
         if column.primary_key:
-            return ModelReference(target._meta.label_lower, _json_key(value), self.using)
-        row = target._base_manager.using(self.using).filter(**{column.attname: value}).first()
+            return ModelReference(target._meta.label_lower, _json_key(value), using)
+        row = target._base_manager.using(using).filter(**{column.attname: value}).first()
         if row is None:
             raise DeletedReference(f"{target._meta.label} with {column.attname} {value} no longer exists")
-        return reference_to(row, self.using)
+        return reference_to(row)
 
 
 def reference_to(instance: Model, using: str | None = None, *, path: str = "value") -> ModelReference:
-    """Return the reference to a saved ``instance`` on the alias ``using`` (else the one it was read from).
+    """Return the reference to a saved ``instance`` on the alias ``using``, else the one it would be saved to.
 
-    Raises ``NotStorable``, naming ``path``, for an unsaved row or an anonymous user.
+    That is not the one it was read from where this was a replica. Raises ``NotStorable``, naming ``path``,
+    for an unsaved row or an anonymous user.
     """
     reason = why_not_referable(instance)
     if reason:
         raise NotStorable(path, reason)
-    alias = using or instance._state.db or "default"
+    alias = using or router.db_for_write(type(instance), instance=instance)
     return ModelReference(instance._meta.label_lower, _json_key(instance.pk), alias)
+
+
+def alias_of(model: str, using: str) -> str:
+    """Return the alias with the rows of ``model`` (``"shop.order"``) that a run on ``using`` names by key.
+
+    Runs may live in a database of their own: the router says where the others are. A run on another alias
+    than the router would choose has its rows beside it.
+    """
+    try:
+        found = apps.get_model(model)
+    except (LookupError, ValueError):
+        return using
+    return router.db_for_write(found) if using == router.db_for_write(_run_model()) else using
+
+
+@cache
+def _run_model() -> type[Model]:
+    return apps.get_model("django_workflow", "Run")
 
 
 def why_not_referable(value: object) -> str:

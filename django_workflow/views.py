@@ -8,7 +8,6 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.signing import BadSignature
@@ -20,6 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from .approval_form import deadline_of, give_answer, make_form
+from .asking import user_rows
 from .engine.approvers import why_not
 from .engine.now import database_now
 from .exceptions import VerbRefused
@@ -80,7 +80,7 @@ def _find_user(request: HttpRequest, link: ApprovalLink) -> AbstractBaseUser | N
     if link.user is None:
         user = getattr(request, "user", None)  # which a project without sessions does not set
         return user if isinstance(user, AbstractBaseUser) else None
-    return auth.get_user_model()._base_manager.filter(pk=link.user).first()
+    return user_rows().filter(pk=link.user).first()
 
 
 def _find_row(link: ApprovalLink) -> StepRun | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.db.models import QuerySet
@@ -55,7 +56,15 @@ class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
     Who may view runs may view what is done to many of them.
     """
 
-    list_display = ("shown_verb", "shown_state", "progress", "shown_filters", "refused", "by", "created")
+    list_display = (
+        "shown_verb",
+        "shown_state",
+        "progress",
+        "shown_filters",
+        "refused",
+        "started_by",
+        "created",
+    )
     list_display_links = ("shown_verb",)
     list_defer = ("arguments", "refusals", "note")
     list_per_page = 50
@@ -75,6 +84,12 @@ class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
     def shown_filters(self, bulk: BulkAction) -> str:
         """Return which runs it is for."""
         return Truncator(", ".join(describe(bulk))).chars(MOST_CHARACTERS)
+
+    # A method, so that no list is sorted by the users, who may be in another database.
+    @admin.display(description=_("by"))
+    def started_by(self, bulk: BulkAction) -> AbstractBaseUser | None:
+        """Return who began it."""
+        return bulk.by
 
     @admin.display(description=_("progress"))
     def progress(self, bulk: BulkAction) -> str:
@@ -96,7 +111,7 @@ class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows with who began them, and whether somebody goes on with them inline."""
-        rows: QuerySet[Any] = super().get_queryset(request).select_related("by").annotate(**marks())
+        rows: QuerySet[Any] = super().get_queryset(request).prefetch_related("by").annotate(**marks())
         return rows
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

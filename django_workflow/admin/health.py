@@ -81,7 +81,7 @@ def _database(site: AdminSite, facts: DatabaseFacts) -> Database:
 
 def _halted(site: AdminSite, run_id: UUID, alias: str) -> Link:
     # The pages of runs show those of one database.
-    is_shown = site.is_registered(Run) and alias == router.db_for_read(Run)
+    is_shown = site.is_registered(Run) and alias == router.db_for_write(Run)
     return Link(url=row_url(site, Run(pk=run_id)) if is_shown else "", label=shorten_id(run_id))
 
 

@@ -36,7 +36,7 @@ else:
     ModelAdmin, Mixed = admin.ModelAdmin, object
 
 PARTS = "admin/django_workflow/run/parts.html"
-_RELATED = ("workflow", "version", "triggered_by", "parent__run__workflow", "restarted_from__workflow")
+_RELATED = ("workflow", "version", "parent__run__workflow", "restarted_from__workflow")
 _BIG = BIG_OF_RUN[:5]
 # Of the runs and versions beside the one that is shown.
 _BESIDE = ("workflow__input", "workflow__on_failure", "version__spec", "version__warnings")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
@@ -25,12 +27,18 @@ else:
 class VersionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
     """What the pages of versions do; who may see the workflow sees its versions."""
 
-    list_display = ("number", "workflow", "created_at", "published_by")
-    list_select_related = ("workflow", "published_by")
+    list_display = ("number", "workflow", "created_at", "publisher")
+    list_select_related = ("workflow",)
     lookups_of_links = ("workflow__id__exact",)
     list_defer = ("spec", "warnings", "workflow__input", "workflow__on_failure")
-    fields = ("workflow", "number", "created_at", "published_by", "shown_warnings", "shown_spec")
+    fields = ("workflow", "number", "created_at", "publisher", "shown_warnings", "shown_spec")
     readonly_fields = fields
+
+    # A method, so that no list is sorted by the users, who may be in another database.
+    @admin.display(description=_("published by"))
+    def publisher(self, version: WorkflowVersion) -> AbstractBaseUser | None:
+        """Return who published it."""
+        return version.published_by
 
     @admin.display(description=_("definition"))
     def shown_spec(self, version: WorkflowVersion) -> str:
@@ -42,6 +50,11 @@ class VersionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
         """Return the warnings as a list."""
         items = format_html_join("", "<li>{}</li>", ((warning,) for warning in version.warnings))
         return format_html_join("", "<ul>{}</ul>", [(items,)]) if version.warnings else NOTHING
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WorkflowVersion]:
+        """Return the versions with who published them."""
+        rows: QuerySet[WorkflowVersion] = super().get_queryset(request).prefetch_related("published_by")
+        return rows
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out."""

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 
+from ..asking import user_rows
 from ..conf import get_settings
 from ..dispatch import ring_for_bulk_after_commit
 from ..exceptions import VerbRefused, WorkflowError
@@ -166,8 +166,7 @@ def _claim(using: str, bulk_id: UUID) -> _Hold | None:
 
 
 def _find_user(user_id: Any) -> AbstractBaseUser | None:
-    # They may live on another alias than the runs.
-    return None if user_id is None else get_user_model()._base_manager.filter(pk=user_id).first()
+    return None if user_id is None else user_rows().filter(pk=user_id).first()
 
 
 def _write(hold: _Hold, **values: Any) -> datetime:

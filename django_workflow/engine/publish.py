@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..definition import validate as definition
@@ -69,7 +70,7 @@ def save_definition(
         manager.bulk_create(
             [Workflow(name=spec.name, managed_by=managed_by, source=source)], ignore_conflicts=True
         )
-        workflow = manager.get(name=spec.name)
+        workflow: Workflow = manager.get(name=spec.name)
         _lock(workflow, using)
         if not _may_write(workflow, managed_by, source):
             return workflow
@@ -89,7 +90,7 @@ def take_back(name: str, *, managed_by: ManagedBy, source: str, using: str) -> W
 
     Raises ``WorkflowNotFound``.
     """
-    rows = Workflow.objects.using(using).filter(name=name)
+    rows: QuerySet[Workflow] = Workflow.objects.using(using).filter(name=name)
     if not rows.update(managed_by=managed_by, source=source, digest=""):
         raise WorkflowNotFound(f"no workflow named {name!r} on database {using!r}")
     return rows.get()

@@ -99,7 +99,7 @@ def read_facts(run: Run, now: datetime) -> RunFacts:
         current={row.step: row for row in standing if row.current and row.index < 0},
         undos=[row for row in standing if row.undoes_id is not None],
         live=[row for row in standing if row.status in LIVE_STEP],
-        actions=list(run.actions.using(using).select_related("by")),
+        actions=list(run.actions.using(using).prefetch_related("by")),
         called=_read_called(run, program),
         restarts=list(restarts.select_related("workflow").defer(*BIG_OF_RUN).prefetch_related("actions")),
         has_more=has_more,

@@ -48,7 +48,7 @@ def describe_run(run: Run) -> Iterator[str]:
     yield from (f"  {name + ':':<10}{text}" for name, text in _facts(run) if text)
     for step_run in run.step_runs.order_by("id"):
         yield describe_step(step_run)
-    for action in run.actions.select_related("by"):
+    for action in run.actions.prefetch_related("by"):
         by = "" if action.by is None else f" by {action.by}"
         note = f": {action.note}" if action.note else ""
         yield f"{moment(action.at)}  {action.verb}{by}{note}"

@@ -6,18 +6,20 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .row import Row
 from .step_run import StepRun
+from .users import UserKey, forget
 
 
-class Answer(models.Model):
+class Answer(Row):
     """One person's answer to one approval. Nobody answers twice, by a constraint."""
 
     step_run = models.ForeignKey(
         StepRun, models.CASCADE, related_name="answers", db_index=False, verbose_name=_("step run")
     )
-    by = models.ForeignKey(
+    by = UserKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        forget,
         null=True,
         db_constraint=False,
         related_name="+",

@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KT
 
+from ..references import alias_of
 from .run import Run
 
 User = AbstractBaseUser | AnonymousUser
@@ -63,15 +64,15 @@ def _held_for_row(waiting: StepRuns, user: User, permissions: Collection[str]) -
 
 def _subjects(runs: Iterable[Run]) -> dict[tuple[str, str], Model]:
     """Return the rows that the runs are about, by label and key: one query a model."""
-    keys: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
         if run.subject_type:
-            keys[run.subject_type, run._state.db].add(run.subject_id)
+            keys[run.subject_type, str(run._state.db)].add(run.subject_id)
     found = {}
     for (label, using), ids in keys.items():
         # The model may be gone, or have keys of another type by now.
         with suppress(LookupError, ValueError, ValidationError):
             model: type[Model] = apps.get_model(label)
-            rows = model._base_manager.using(using).filter(pk__in=ids)
+            rows = model._base_manager.using(alias_of(label, using)).filter(pk__in=ids)
             found.update({(label, str(row.pk)): row for row in rows})
     return found

@@ -8,9 +8,11 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .keys import uuid7
+from .row import Row, RowQuerySet
+from .users import UserKey, forget
 
 
-class BulkActionQuerySet(models.QuerySet["BulkAction"]):
+class BulkActionQuerySet(RowQuerySet["BulkAction"]):
     """Named sets of bulk actions."""
 
     def unfinished(self) -> BulkActionQuerySet:
@@ -18,7 +20,7 @@ class BulkActionQuerySet(models.QuerySet["BulkAction"]):
         return self.filter(finished_at__isnull=True)
 
 
-class BulkAction(models.Model):
+class BulkAction(Row):
     """A verb for all runs that ``filters`` name, in the order of their ids.
 
     ``last`` is the latest run it came to, ``until`` the newest when it began: later runs are none of its.
@@ -29,9 +31,9 @@ class BulkAction(models.Model):
     verb = models.CharField(_("verb"), max_length=20)
     filters = models.JSONField(_("filters"), default=dict)
     arguments = models.JSONField(_("arguments"), default=dict, blank=True)
-    by = models.ForeignKey(
+    by = UserKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        forget,
         null=True,
         blank=True,
         db_constraint=False,

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .row import Row, RowQuerySet
 
-class ClockQuerySet(models.QuerySet["Clock"]):
+
+class ClockQuerySet(RowQuerySet["Clock"]):
     """Named sets of clocks."""
 
     def alive(self, now: datetime) -> ClockQuerySet:
@@ -16,7 +18,7 @@ class ClockQuerySet(models.QuerySet["Clock"]):
         return self.filter(ticked_at__gte=now - timedelta(seconds=30))
 
 
-class Clock(models.Model):
+class Clock(Row):
     """A process that ticks. ``name`` is its host and process."""
 
     name = models.CharField(_("name"), max_length=255, unique=True)

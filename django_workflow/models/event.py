@@ -7,12 +7,13 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .keys import uuid7
+from .row import Row, RowQuerySet
 from .run import Run
 from .step_run import StepRun
 from .workflow import Workflow
 
 
-class EventQuerySet(models.QuerySet["Event"]):
+class EventQuerySet(RowQuerySet["Event"]):
     """Named sets of events."""
 
     def untaken(self) -> EventQuerySet:
@@ -20,7 +21,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(taken_by__isnull=True)
 
 
-class Event(models.Model):
+class Event(Row):
     """A named message to a run; or, while there is none yet, to the one that will have that workflow and key.
 
     ``event_id`` is the sender's: the same counts once. ``is_new`` until somebody has looked whether a step

@@ -8,14 +8,17 @@ from uuid import UUID
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from ..codec import decode, load
+from ..references import alias_of
 from ..status import FINAL_RUN, RunStatus
 from .bulk_action import BulkAction
 from .keys import uuid7
+from .row import Row, RowQuerySet
+from .users import UserKey, forget
 from .workflow import Workflow, WorkflowVersion
 
 
@@ -50,7 +53,7 @@ def _ids_from(text: str) -> tuple[UUID, UUID] | None:
         return None
 
 
-class RunQuerySet(models.QuerySet["Run"]):
+class RunQuerySet(RowQuerySet["Run"]):
     """Named sets of runs."""
 
     def active(self) -> RunQuerySet:
@@ -80,7 +83,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(found if ids is None else found | Q(pk__range=ids))
 
 
-class Run(models.Model):
+class Run(Row):
     """One execution of one version of a workflow.
 
     ``revision`` goes up by one with every recording; it is the gate that every change of the run passes.
@@ -130,9 +133,9 @@ class Run(models.Model):
     subject_type = models.CharField(_("subject type"), max_length=150, blank=True)
     subject_id = models.CharField(_("subject id"), max_length=255, blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.CODE)
-    triggered_by = models.ForeignKey(
+    triggered_by = UserKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        forget,
         null=True,
         blank=True,
         db_constraint=False,
@@ -225,7 +228,9 @@ class Run(models.Model):
             return None
         try:
             model: type[models.Model] = apps.get_model(self.subject_type)
-            return model._base_manager.using(self._state.db).filter(pk=self.subject_id).first()
+            using = alias_of(self.subject_type, self._state.db or router.db_for_write(Run))
+            rows = model._base_manager.using(using)
+            return rows.filter(pk=self.subject_id).first()
         except (LookupError, ValueError, ValidationError):
             return None
 
@@ -238,7 +243,7 @@ class Run(models.Model):
         return None if latest is None else load(decode(latest.output, using=self._state.db or "default"))
 
 
-class RunAction(models.Model):
+class RunAction(Row):
     """What an operator did to a run: who, what, when and why."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="actions", verbose_name=_("run"))
@@ -252,9 +257,9 @@ class RunAction(models.Model):
         db_index=False,
         verbose_name=_("bulk action"),
     )
-    by = models.ForeignKey(
+    by = UserKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        forget,
         null=True,
         blank=True,
         db_constraint=False,

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from ..status import FINAL_STEP, StepStatus, WaitingFor
 from .approvable import User, may_be_answered
 from .keys import uuid7
+from .row import Row, RowQuerySet
 from .run import Run
 
 # Done, or skipped by a person who gave an output.
@@ -21,7 +22,7 @@ HAS_OUTPUT = Q(status=StepStatus.DONE) | Q(status=StepStatus.SKIPPED, output__is
 LIVE = Q(finished_at__isnull=True)
 
 
-class StepRunQuerySet(models.QuerySet["StepRun"]):
+class StepRunQuerySet(RowQuerySet["StepRun"]):
     """Named sets of step runs."""
 
     def live(self) -> StepRunQuerySet:
@@ -60,7 +61,7 @@ class StepRunQuerySet(models.QuerySet["StepRun"]):
         return self.filter(step=step, index=-1).order_by("visit", "attempt").last()
 
 
-class StepRun(models.Model):
+class StepRun(Row):
     """One attempt of one step in one run.
 
     ``due_at`` says when the row is to be looked at next: pending: may start; waiting: its timer or deadline;

@@ -9,6 +9,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from .keys import uuid7
+from .row import Row
+from .users import UserKey, forget
 
 
 class ManagedBy(models.TextChoices):
@@ -19,7 +21,7 @@ class ManagedBy(models.TextChoices):
     FILE = "file", _("a file of an app")
 
 
-class Workflow(models.Model):
+class Workflow(Row):
     """A named definition.
 
     Its Step rows are the editable draft; ``published`` is the version that new runs execute.
@@ -79,7 +81,7 @@ class Workflow(models.Model):
         return {"name": self.name, **own, "steps": [step.as_definition() for step in self.steps.all()]}
 
 
-class Step(models.Model):
+class Step(Row):
     """One node of a workflow's draft. Columns left blank take the default of the definition language."""
 
     workflow = models.ForeignKey(
@@ -131,7 +133,7 @@ class Step(models.Model):
         return {"name": self.name, "type": self.type, **given}
 
 
-class WorkflowVersion(models.Model):
+class WorkflowVersion(Row):
     """An immutable, numbered snapshot of a workflow, made by publishing.
 
     ``spec`` is definition data of format 1.
@@ -144,9 +146,9 @@ class WorkflowVersion(models.Model):
     number = models.PositiveIntegerField(_("number"))
     spec = models.JSONField(_("definition"))
     warnings = models.JSONField(_("warnings"), default=list, blank=True)
-    published_by = models.ForeignKey(
+    published_by = UserKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        forget,
         null=True,
         blank=True,
         db_constraint=False,

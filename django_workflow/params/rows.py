@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.functional import LazyObject
 
 from ..exceptions import DeletedReference
-from ..references import ModelReference
+from ..references import ModelReference, alias_of
 from ..storable import is_storable_text
 from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, shown
 
@@ -50,7 +50,8 @@ class Row(Kind):
         except (ValidationError, ValueError, OverflowError):
             raise Misfit(f"{shown(key)} is no key of a {self._label}") from None
         plain = parsed if isinstance(parsed, int) else str(key)
-        return ModelReference(self.model._meta.label_lower, plain, using or "default")
+        label = self.model._meta.label_lower
+        return ModelReference(label, plain, alias_of(label, using or "default"))
 
     def _fetch(self, reference: ModelReference) -> Model:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from django.db import router
 from django.test import TestCase
 
 from django_workflow import define, trigger
@@ -42,7 +43,7 @@ def _workflow(page: str) -> str:
 
 def _bulk() -> str:
     _failed()
-    return f"bulkaction/{start_bulk('retry', RunFilters(), using='default').pk}/change/"
+    return f"bulkaction/{start_bulk('retry', RunFilters(), using=router.db_for_write(Run)).pk}/change/"
 
 
 def _listing(path: str) -> Callable[[], str]:

@@ -40,9 +40,7 @@ class Command(BaseCommand):
 
 
 def _find(options: dict[str, Any]) -> Run:
-    runs = Run.objects.using(write_alias(options["database"])).select_related(
-        "workflow", "version", "triggered_by"
-    )
+    runs = Run.objects.using(write_alias(options["database"])).select_related("workflow", "version")
     run_id, workflow, key = options["run"], options["workflow"], options["key"]
     by_key = workflow is not None and key is not None
     if (run_id is None) != by_key or (workflow is None) != (key is None):
