@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
@@ -68,9 +69,7 @@ class ModelReference:
         key = model._meta.pk
         if name == "pk" or (name in (key.name, key.attname) and not isinstance(key, ForeignKey)):
             return _python_key(model, self.pk)
-        found = readable_fields(model).get(name)
-        if found is None:
-            raise LookupError(_why_unreadable(model, name))
+        found = find_field(model, name)
         if isinstance(found, ForeignKey) and name == found.name:
             return self._follow(found)
         value = getattr(self.fetch(), found.attname)
@@ -138,6 +137,14 @@ def readable_fields(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
     return _readable_fields(model, get_settings().HIDDEN_FIELDS)
 
 
+def find_field(model: type[Model], name: str) -> Field[Any, Any]:
+    """Return the field that expressions read under ``name``. Raises ``LookupError`` with the reason."""
+    found = model._meta.pk if name == "pk" else readable_fields(model).get(name)
+    if found is None:
+        raise LookupError(_why_unreadable(model, name))
+    return found
+
+
 @lru_cache(maxsize=1024)
 def _readable_fields(model: type[Model], hidden: tuple[str, ...]) -> Mapping[str, Field[Any, Any]]:
     readable: dict[str, Field[Any, Any]] = {}
@@ -157,8 +164,10 @@ def _why_unreadable(model: type[Model], name: str) -> str:
     known = {each for field in meta.concrete_fields for each in (field.name, field.attname)}
     if name in known:
         return f"{meta.model_name}.{name} is hidden (HIDDEN_FIELDS)"
-    names = ", ".join(sorted(readable_fields(model)))
-    return f"{meta.model_name} has no readable field {name!r}; readable: {names}"
+    readable = sorted(readable_fields(model))
+    close = get_close_matches(name, readable, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{meta.model_name} has no readable field {name!r}; readable: {', '.join(readable)}{hint}"
 
 
 def _json_key(value: Any) -> str | int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypedDict, cast
 
 from .approval_mail import send_questions
 from .asking import make_question
@@ -13,10 +13,45 @@ from .exceptions import ChildFailed, Failed, ParamsError, Rejected
 from .links import ApprovalLink
 from .mail import Letter, build_message
 from .models import StepRun
-from .outcomes import CallWorkflow, End, Goto, Sleep, WaitForEvent
+from .outcomes import AskApproval, CallWorkflow, End, Goto, Sleep, WaitForEvent
 from .params import Condition, StepName
 from .registry import step
 from .status import RunStatus
+
+
+class Answered(TypedDict):
+    """One answer to an approval; ``at`` is ISO text."""
+
+    by: str
+    approved: bool
+    note: str
+    data: Any
+    at: str
+
+
+class Approved(TypedDict):
+    """The output of ``flow.approval``; ``note``, ``data`` and ``at`` are those of the answer that decided."""
+
+    by: list[str]
+    at: str
+    note: str
+    data: Any
+    answers: list[Answered]
+
+
+class Happened(TypedDict):
+    """The output of ``flow.wait``."""
+
+    event: str
+    payload: Any
+
+
+class Sent(TypedDict):
+    """The output of ``mail.send``; ``sent`` counts messages."""
+
+    sent: int
+    to: list[str]
+    message_id: str | None
 
 
 @step("flow.set", idempotent=True, label="Set state")
@@ -87,7 +122,7 @@ def ask_approval(
     form: Annotated[dict[str, Any] | None, "What an approval says beside yes, declared as input is."] = None,
     message: Annotated[str, "What is asked."] = "",
     notify: Annotated[bool | list[str] | str, "A mail to all who may answer, or to these addresses."] = False,
-) -> Any:
+) -> AskApproval | Approved:
     """Wait until people have approved; a rejection fails the step with Rejected."""
     if context.event is not None:
         return _answered(context.event)
@@ -110,9 +145,9 @@ def ask_approval(
     return question
 
 
-def _answered(event: Event) -> Any:
+def _answered(event: Event) -> Approved:
     if event.name == "approved":
-        return event.payload
+        return cast("Approved", event.payload)
     raise Rejected(event.payload["note"] or f"rejected by {', '.join(event.payload['by'])}")
 
 
@@ -121,7 +156,7 @@ def wait(
     context: StepContext,
     event: Annotated[str | list[str], "Its name, or a list of names: the first to come wins."],
     shared: Annotated[bool, "Other steps that wait for the event get it as well."] = False,
-) -> WaitForEvent | dict[str, Any]:
+) -> WaitForEvent | Happened:
     """Wait for an event from outside, or for the first of several; it costs nothing."""
     if context.event is not None:
         return {"event": context.event.name, "payload": context.event.payload}
@@ -162,7 +197,7 @@ def send_mail(
     bcc: Annotated[str | list[str] | None, "Hidden copies to."] = None,
     reply_to: Annotated[str | list[str] | None, "Where answers go."] = None,
     headers: Annotated[dict[str, str] | None, "More headers."] = None,
-) -> dict[str, Any]:
+) -> Sent:
     """Send a mail, written here or in a template that sees the state, steps, run, item and index."""
     letter = Letter(
         to=_listed(to),

@@ -8,42 +8,43 @@ from typing import Any
 
 from ..exceptions import ExpressionError
 from .checking_steps import suggest
-from .conditions import parse_condition
-from .expressions import parse_expression, parse_template
+from .conditions import Condition, parse_condition
+from .expressions import Expression, Template, parse_expression, parse_template
+from .known_names import KnownNames, Path
 from .outline import Outline
-from .spec import Problem, StepSpec, UndoSpec
+from .spec import Level, Problem, StepSpec, UndoSpec
 
 RUN_NAMES = ("id", "key", "workflow")
 
 _UNDO = "undo."
 
-Path = tuple[str, ...]
-
 
 def check_references(outline: Outline) -> Iterator[Problem]:
     """Yield what is wrong in ``if``, ``for_each`` and ``with`` of every step, and in its ``undo``."""
+    names = KnownNames(outline)
     for step in outline.spec.steps:
-        yield from _StepReferences(outline, step).check()
+        yield from _StepReferences(outline, names, step).check()
 
 
 class _StepReferences:
     """The references of one step, which ask for what may come before it once at most."""
 
-    def __init__(self, outline: Outline, step: StepSpec) -> None:
+    def __init__(self, outline: Outline, names: KnownNames, step: StepSpec) -> None:
         self.outline = outline
+        self.names = names
         self.step = step
 
     def check(self) -> Iterator[Problem]:
         for field, value, is_condition in self._sources():
             try:
-                references = _parse(value, is_condition, is_whole=field == "for_each")
+                parsed = _parse(value, is_condition, is_whole=field == "for_each")
             except ExpressionError as error:
                 yield Problem(str(error), self.step.name, field)
                 continue
-            for path in sorted(references):
-                problem = self._judge(field, path)
-                if problem:
-                    yield Problem(problem, self.step.name, field)
+            for path in sorted(parsed.references):
+                message, level = self._judge(field, path, is_demanded=path in parsed.demanded)
+                if message:
+                    yield Problem(message, self.step.name, field, level)
 
     def _sources(self) -> Iterator[tuple[str, Any, bool]]:
         # Each expression with its field, and whether it is a condition.
@@ -65,7 +66,18 @@ class _StepReferences:
     def _earlier(self) -> frozenset[str]:
         return self.outline.may_precede(self.step.name)
 
-    def _judge(self, field: str, path: Path) -> str:
+    def _judge(self, field: str, path: Path, *, is_demanded: bool) -> tuple[str, Level]:
+        in_undo = field.startswith(_UNDO)
+        wrong = self._judge_place(field, path)
+        if wrong:
+            return wrong, "error"
+        fault = self.names.find_fault(self.step, path, in_undo=in_undo)
+        if fault:
+            # A default makes of what can never be read a value that is always the same.
+            return fault, "error" if is_demanded else "warning"
+        return self.names.find_doubt(self.step, path, in_undo=in_undo) if is_demanded else "", "warning"
+
+    def _judge_place(self, field: str, path: Path) -> str:
         root = path[0]
         if root in ("steps", "errors"):
             return self._judge_step(path, is_undo=field.startswith(_UNDO))
@@ -93,7 +105,7 @@ class _StepReferences:
         return f"{text}: {name} does not run before this step, nor does it jump here; name it in needs"
 
 
-def _parse(value: Any, is_condition: bool, *, is_whole: bool) -> frozenset[Path]:
+def _parse(value: Any, is_condition: bool, *, is_whole: bool) -> Condition | Expression | Template:
     if is_condition:
-        return parse_condition(value).references
-    return parse_expression(value).references if is_whole else parse_template(value).references
+        return parse_condition(value)
+    return parse_expression(value) if is_whole else parse_template(value)

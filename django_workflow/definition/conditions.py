@@ -77,10 +77,14 @@ class _Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A parsed condition, without braces. ``references``: the paths it looks up."""
+    """A parsed condition, without braces.
+
+    ``references``: the paths it looks up; ``demanded``: those that somewhere no ``|default:`` stands in for.
+    """
 
     source: str
     references: frozenset[tuple[str, ...]]
+    demanded: frozenset[tuple[str, ...]]
     node: _Node = field(compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -110,7 +114,8 @@ def _parse(source: str) -> Condition:
         raise ExpressionError(f"{source[:100]!r}: a condition has 1 to {MAX_SOURCE:,} characters")
     parser = _ConditionParser(source, _split(source))
     node = parser.parse()
-    return Condition(source=source, references=frozenset(parser.references), node=node)
+    references, demanded = frozenset(parser.references), frozenset(parser.demanded)
+    return Condition(source=source, references=references, demanded=demanded, node=node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +156,7 @@ class _ConditionParser:
         self.position = 0
         self.depth = 0
         self.references: set[tuple[str, ...]] = set()
+        self.demanded: set[tuple[str, ...]] = set()
 
     def parse(self) -> _Node:
         node = self.read_or()
@@ -212,6 +218,7 @@ class _ConditionParser:
         self.position += 1
         expression = parse_expression(token.text)
         self.references |= expression.references
+        self.demanded |= expression.demanded
         return expression
 
     def take_operator(self) -> str | None:

@@ -88,10 +88,15 @@ class FilterCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
-    """A parsed expression, without braces. ``references``: the paths it looks up, those of arguments too."""
+    """A parsed expression, without braces.
+
+    ``references``: the paths it looks up, those of arguments too; ``demanded``: those of them that no
+    ``|default:`` stands in for.
+    """
 
     source: str
     references: frozenset[tuple[str, ...]]
+    demanded: frozenset[tuple[str, ...]]
     start: Operand = field(compare=False, repr=False)
     calls: tuple[FilterCall, ...] = field(compare=False, repr=False)
 

@@ -98,9 +98,17 @@ def _parse(source: str) -> Expression:
         calls = tuple(_read_calls(parsed))
     except (TemplateSyntaxError, ValueError) as error:
         _refuse(source, f"{error}")
-    operands = [start, *(argument for call in calls for argument in call.arguments)]
-    references = frozenset(operand.path for operand in operands if operand.path)
-    return Expression(source=source, references=references, start=start, calls=calls)
+    groups = [(start,), *(call.arguments for call in calls)]
+    references = [frozenset(operand.path for operand in group if operand.path) for group in groups]
+    # A default stands in for what is missing before it, and is itself what comes after.
+    last_default = max((place for place, call in enumerate(calls, 1) if call.name == "default"), default=0)
+    return Expression(
+        source=source,
+        references=frozenset().union(*references),
+        demanded=frozenset().union(*references[last_default:]),
+        start=start,
+        calls=calls,
+    )
 
 
 def _refuse(source: str, reason: str) -> NoReturn:
@@ -147,9 +155,13 @@ class _Joined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A JSON value whose strings may hold expressions; ``references`` are the paths they look up."""
+    """A JSON value whose strings may hold expressions; ``references`` are the paths they look up.
+
+    ``demanded`` are those that somewhere no ``|default:`` stands in for.
+    """
 
     references: frozenset[tuple[str, ...]]
+    demanded: frozenset[tuple[str, ...]]
     _tree: Any = field(repr=False)
 
     def render(self, scope: Mapping[str, Any], *, max_bytes: int = MAX_BYTES) -> Any:
@@ -192,7 +204,8 @@ def parse_template(value: Any) -> Template:
     found: list[Expression] = []
     tree = _parse_node(value, found, 0)
     references = frozenset(path for expression in found for path in expression.references)
-    return Template(references=references, _tree=tree)
+    demanded = frozenset(path for expression in found for path in expression.demanded)
+    return Template(references=references, demanded=demanded, _tree=tree)
 
 
 def _parse_node(value: Any, found: list[Expression], depth: int) -> Any:

@@ -12,7 +12,7 @@ from ..params import Kind, Params
 from ..params.containers import DictOf, ListOf, OneOf
 from ..registry import Handler, suggest_type
 from .graph import Graph
-from .returns import ANYTHING, Arms, always_ends, always_leaves, may_leave, read_returns
+from .returns import ANYTHING, Arms, always_ends, always_leaves, may_leave, output_kind, read_returns
 from .spec import JUMP, StepSpec, UndoSpec, WorkflowSpec
 
 END = "end"
@@ -32,6 +32,7 @@ class StepType:
     params: Params | None = None
     trouble: str = ""
     returns: Arms = ANYTHING
+    output: Kind | None = None
 
     @property
     def name(self) -> str:
@@ -42,6 +43,13 @@ class StepType:
     def may_jump_by_itself(self) -> bool:
         """Whether the handler's own code could return a ``Goto``; ours do so by their params only."""
         return self.handler is not None and self.handler.function.__module__.partition(".")[0] != _OWN_PACKAGE
+
+    @property
+    def may_write_state(self) -> bool:
+        """Whether the handler could write keys of the state that the definition does not name."""
+        if self.handler is None or self.params is None:
+            return True
+        return self.may_jump_by_itself and self.handler.signature.context_name is not None
 
     @property
     def always_leaves(self) -> bool:
@@ -168,6 +176,11 @@ class Outline:
 
         return closure((*lead_here(name), *self.jumping_anywhere), lead_here)
 
+    def may_begin_before(self, name: str) -> frozenset[str]:
+        """Return the steps that may have begun when ``name`` starts: those in parallel branches, too."""
+        beside = self.graph.steps.keys() - self.graph.after(name) - {name}
+        return self.may_precede(name) | beside
+
 
 def read_type(type: str, get_handler: GetHandler) -> StepType:
     """Return what is known of the step type ``type``, or what to say about it."""
@@ -175,7 +188,8 @@ def read_type(type: str, get_handler: GetHandler) -> StepType:
     if handler is None:
         return StepType(trouble=suggest_type(type) if type else "a type is needed, such as mail.send")
     try:
-        return StepType(handler=handler, params=handler.params, returns=read_returns(handler.function))
+        params, returns = handler.params, read_returns(handler.function)
+        return StepType(handler=handler, params=params, returns=returns, output=output_kind(returns))
     except RegistrationError as error:
         return StepType(handler=handler, trouble=str(error))
 

@@ -8,13 +8,19 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from ..outcomes import End, Goto
+from ..outcomes import AskApproval, CallWorkflow, End, Goto, Sleep, WaitForEvent
+from ..params import Kind
+from ..params.annotations import kind_of
+from ..params.containers import OneOf
+from ..params.scalars import Nothing
 
 Arms = frozenset[Any]
 
 ANYTHING: Arms = frozenset({Any})
 
 _FAILING = frozenset({NoReturn, Never})
+# After these the handler is called again: its output is another.
+_WAITING = frozenset({AskApproval, CallWorkflow, Sleep, WaitForEvent})
 _LEAVING = frozenset({Goto, End}) | _FAILING
 
 
@@ -30,6 +36,19 @@ def read_returns(function: Callable[..., Any]) -> Arms:
     except (NameError, AttributeError, SyntaxError, TypeError):
         return ANYTHING
     return _arms(hint)
+
+
+def output_kind(returns: Arms) -> Kind | None:
+    """Return the kind of the output that the annotation declares; None where it does not say."""
+    if returns >= ANYTHING or returns & {Goto, End}:
+        return None
+    try:
+        kinds = tuple(kind_of(arm) for arm in returns - _WAITING - _FAILING)
+    except TypeError:
+        return None
+    # Nothing at all is what most handlers return; a person who skips the step may give it an output.
+    is_told = any(not isinstance(kind, Nothing) for kind in kinds)
+    return OneOf(kinds) if is_told else None
 
 
 def always_leaves(returns: Arms) -> bool:

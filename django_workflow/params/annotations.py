@@ -8,12 +8,22 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from inspect import Parameter
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from uuid import UUID
 
 from django.db.models import Model
 
-from .containers import Choice, DictOf, ListOf, Member, OneOf
+from .containers import Choice, DictOf, Keyed, ListOf, Member, OneOf
 from .markers import Marker
 from .moments import Date, DateTime, Duration, Time
 from .named import ConditionKind, SecretKind, StepNameKind
@@ -99,9 +109,25 @@ def _class(annotation: type) -> Kind | None:
         return Row(annotation)
     if issubclass(annotation, Enum):
         return Member(annotation)
+    if issubclass(annotation, dict) and hasattr(annotation, "__required_keys__"):
+        return _keyed(annotation)
     if hasattr(annotation, "model_validate") and hasattr(annotation, "model_json_schema"):
         return Validated(annotation)
     return None
+
+
+def _keyed(annotation: Any) -> Kind:
+    """Return the kind of a ``TypedDict``."""
+    items, required = {}, set()
+    try:
+        for key, hint in get_type_hints(annotation, include_extras=True).items():
+            # A class whose annotations are texts does not know which of them say NotRequired.
+            is_required = key in annotation.__required_keys__ and get_origin(hint) is not NotRequired
+            required |= {key} if is_required or get_origin(hint) is Required else set()
+            items[key] = kind_of(get_args(hint)[0] if get_origin(hint) in _QUALIFIERS else hint)
+    except (NameError, AttributeError, SyntaxError, RecursionError) as error:
+        raise TypeError(f"{annotation!r} cannot be resolved: {error}") from error
+    return Keyed(items=items, required=frozenset(required))
 
 
 def _annotated(arguments: tuple[Any, ...]) -> Kind:
@@ -129,6 +155,7 @@ def _literal(arguments: tuple[Any, ...]) -> Kind:
     return Choice(tuple((value, str(value)) for value in arguments))
 
 
+_QUALIFIERS = (Required, NotRequired)
 _GENERIC: dict[Any, Callable[[tuple[Any, ...]], Kind]] = {
     Annotated: _annotated,
     Union: _union,

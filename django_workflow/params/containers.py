@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from functools import partial
 from types import NoneType
@@ -33,6 +34,11 @@ class ListOf(Kind):
     def schema(self) -> JsonSchema:
         return {"type": "array", "items": self.item.schema()}
 
+    def look_up(self, name: str) -> Kind | None:
+        if name.isascii() and name.isdecimal():
+            return self.item
+        raise LookupError(f"there is no {name!r} in a list; number its items, from 0")
+
 
 @dataclass(frozen=True, slots=True)
 class DictOf(Kind):
@@ -55,6 +61,49 @@ class DictOf(Kind):
 
     def schema(self) -> JsonSchema:
         return {"type": "object", "additionalProperties": self.item.schema()}
+
+    def look_up(self, name: str) -> Kind | None:
+        return self.item
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed(Kind):
+    """A ``TypedDict``: the keys that it names, each of a kind of its own."""
+
+    items: Mapping[str, Kind]
+    required: frozenset[str] = frozenset()
+    takes_text = False
+
+    def convert(self, value: Any, reading: Reading) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise Misfit(f"{shown(value)} is no mapping")
+        problems = [f"[{key!r}] is missing" for key in self.items if key in self.required - value.keys()]
+        problems += [f"[{shown(key)}] is unknown; {self._known}" for key in value if key not in self.items]
+        if problems:
+            raise Misfit(*problems)
+        parts = ((f"[{key!r}]", partial(self.items[key].read, each, reading)) for key, each in value.items())
+        return dict(zip(value, collect(parts), strict=True))
+
+    def field(self, options: FieldOptions) -> forms.Field:
+        return forms.JSONField(**options)
+
+    def schema(self) -> JsonSchema:
+        return {
+            "type": "object",
+            "properties": {key: kind.schema() for key, kind in self.items.items()},
+            "required": sorted(self.required),
+            "additionalProperties": False,
+        }
+
+    def look_up(self, name: str) -> Kind | None:
+        if name in self.items:
+            return self.items[name]
+        close = get_close_matches(name, self.items, n=1)
+        raise LookupError(f"there is no {name!r}; {f'did you mean {close[0]!r}?' if close else self._known}")
+
+    @property
+    def _known(self) -> str:
+        return f"known: {', '.join(self.items) or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +143,17 @@ class OneOf(Kind):
     def schema(self) -> JsonSchema:
         return {"anyOf": [kind.schema() for kind in self.kinds]}
 
+    def look_up(self, name: str) -> Kind | None:
+        found, missing = [], None
+        for kind in self._inner or self.kinds:
+            try:
+                found.append(kind.look_up(name))
+            except LookupError as error:
+                missing = missing or error
+        if not found and missing is not None:
+            raise missing
+        return found[0] if len(found) == 1 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Choice(Kind):
@@ -118,6 +178,11 @@ class Choice(Kind):
             empty_value=None,
             **options,
         )
+
+    def look_up(self, name: str) -> Kind | None:
+        if any(isinstance(value, (list, dict)) for value, _label in self.choices):
+            return None
+        raise LookupError(f"there is no {name!r} in a single value, which is one of several choices")
 
     def schema(self) -> JsonSchema:
         plain = (str, int, float, NoneType)

@@ -55,6 +55,13 @@ class Kind(ABC):
                 return value
         return self.convert(value, reading)
 
+    def look_up(self, name: str) -> Kind | None:
+        """Return the kind of what an expression reads under ``name`` of such a value; None where unknown.
+
+        Raises ``LookupError`` with the reason where no such value has the name.
+        """
+        return None
+
     @abstractmethod
     def convert(self, value: Any, reading: Reading) -> Any:
         """Return a known ``value`` as the declared type. Raises ``Misfit``."""

@@ -7,14 +7,18 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db.models import Model
+from django.db import models
+from django.db.models import Field, ForeignKey, Model
 from django.utils.functional import LazyObject
 
 from ..exceptions import DeletedReference
-from ..references import ModelReference, alias_of
+from ..references import ModelReference, alias_of, find_field, readable_fields
 from ..storable import is_storable_text
+from .moments import Date, DateTime, Duration, Time
 from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, shown
+from .scalars import Exact, Float, Identifier, Text, Truth, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,39 @@ class Row(Kind):
 
     def schema(self) -> JsonSchema:
         return {"type": ["integer", "string"], "description": f"the key of a {self._label}"}
+
+    def look_up(self, name: str) -> Kind | None:
+        try:
+            found = find_field(self.model, name)
+        except LookupError:
+            # The row may be one of a model that inherits from this one.
+            heirs = (each for each in apps.get_models() if issubclass(each, self.model))
+            if any(name in readable_fields(each) for each in heirs):
+                return None
+            raise
+        if isinstance(found, ForeignKey) and name == found.name:
+            return Row(found.remote_field.model)
+        return _kind_of_column(found)
+
+
+def _kind_of_column(field: Field[Any, Any]) -> Kind | None:
+    if isinstance(field, ForeignKey):
+        return _kind_of_column(field.target_field)
+    # A field of somebody else's may give anything, whatever it inherits from.
+    if not type(field).__module__.startswith("django.db.models."):
+        return None
+    return next((kind for kinds, kind in _COLUMNS if isinstance(field, kinds)), None)
+
+
+_COLUMNS: tuple[tuple[type[Any] | tuple[type[Any], ...], Kind], ...] = (
+    (models.BooleanField, Truth()),
+    (models.IntegerField, Whole()),
+    (models.FloatField, Float()),
+    (models.DecimalField, Exact()),
+    (models.DateTimeField, DateTime()),
+    (models.DateField, Date()),
+    (models.TimeField, Time()),
+    (models.DurationField, Duration()),
+    (models.UUIDField, Identifier()),
+    ((models.CharField, models.TextField, models.FileField), Text()),
+)

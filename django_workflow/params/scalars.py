@@ -34,6 +34,9 @@ class Scalar(Kind):
     def schema(self) -> JsonSchema:
         return dict(self.json)
 
+    def look_up(self, name: str) -> Kind | None:
+        raise LookupError(f"there is no {name!r} in a single value ({self.noun})")
+
     def refuse(self, value: object) -> Misfit:
         """Return the error for a value of another type."""
         return Misfit(f"{shown(value)} is no {self.noun}")
@@ -153,6 +156,9 @@ class Anything(Scalar):
     noun = "value"
     form_field = forms.JSONField
     json = {}
+
+    def look_up(self, name: str) -> None:
+        return None
 
     def convert(self, value: Any, reading: Reading) -> Any:
         return value if reading.using is None else load(value)

@@ -18,7 +18,7 @@ from tests.support.waiting import forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ECHO = {"name": "echo", "type": "tests.echo", "with": {"value": "{{ value|default:null }}"}}
+ECHO = {"name": "echo", "type": "tests.echo", "with": {"value": "{{ value|default:None }}"}}
 WAIT = {"name": "wait", "type": "flow.wait", "with": {"event": "go"}}
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Optional, Required, TypedDict
 from uuid import UUID
 
 import pytest
@@ -58,6 +58,22 @@ class Level(Enum):
 class Address(BaseModel):
     street: str
     number: int = 1
+
+
+class Parcel(TypedDict):
+    """Annotations are texts here, so the class itself takes ``note`` for required."""
+
+    weight: Decimal
+    note: NotRequired[str]
+
+
+class Loose(Parcel, total=False):
+    size: int
+    owner: Required[str]
+
+
+class Endless(TypedDict):
+    inner: list[Endless]
 
 
 SECRETS = {"stripe": "sk_1", "vault": lambda: "from the vault"}
@@ -137,6 +153,10 @@ CONVERTED = [
     (Level, "2", Level.HIGH),
     (Annotated[int, "How many"], "3", 3),
     (Address, {"street": "Main", "number": "2"}, Address(street="Main", number=2)),
+    (Parcel, {"weight": "1.5"}, {"weight": Decimal("1.5")}),
+    (Parcel, {"weight": 2, "note": "x"}, {"weight": Decimal(2), "note": "x"}),
+    (Loose, {"weight": 2, "owner": "x"}, {"weight": Decimal(2), "owner": "x"}),
+    (list[Loose], [{"weight": 2, "owner": "x", "size": "3"}], [{"weight": 2, "owner": "x", "size": 3}]),
     (Any, {"a": [1]}, {"a": [1]}),
     (StepName, "charge", "charge"),
     (StepName | None, None, None),
@@ -199,6 +219,11 @@ REFUSED = [
     (Level, 3),
     (Address, "Main"),
     (Address, {"number": 1}),
+    (Parcel, {"note": "x"}),
+    (Parcel, {"weight": "x"}),
+    (Parcel, {"weight": 1, "hieght": 2}),
+    (Parcel, [1]),
+    (Loose, {"weight": 1}),
     (Order, True),
     (Order, "x"),
     (Order, 1.5),
@@ -445,6 +470,7 @@ def positional_only(to: str, /) -> None: ...
 def star(*to: str) -> None: ...
 def unsupported(to: set[str]) -> None: ...
 def no_kind(to: Context | bytes) -> None: ...
+def endless(to: Endless) -> None: ...
 def number_keys(to: dict[int, str]) -> None: ...
 def two_contexts(one: Context, two: Context) -> None: ...
 def twins(if_: str, **params: Any) -> None: ...
@@ -460,6 +486,7 @@ def both_spellings(to: str, to_: str) -> None: ...
         (star, ["star", "'to'", "* parameter"]),
         (unsupported, ["unsupported", "'to'", "set[str]", "Supported:"]),
         (no_kind, ["no_kind", "'to'", "Context"]),
+        (endless, ["endless", "'to'", "Endless", "cannot be resolved"]),
         (number_keys, ["number_keys", "'to'", "keys must be str"]),
         (two_contexts, ["two_contexts", "one, two"]),
         (both_spellings, ["both_spellings", "'to' and 'to_'"]),
@@ -525,6 +552,18 @@ def test_the_schema_describes_all_params() -> None:
             "price": {"type": ["string", "number"], "format": "decimal", "default": "1.5"},
         },
         "required": ["order", "colour", "many"],
+        "additionalProperties": False,
+    }
+
+
+def test_the_schema_of_a_typed_dict_names_its_keys() -> None:
+    assert kind_of(Parcel).schema() == {
+        "type": "object",
+        "properties": {
+            "weight": {"type": ["string", "number"], "format": "decimal"},
+            "note": {"type": "string"},
+        },
+        "required": ["weight"],
         "additionalProperties": False,
     }
 
