@@ -34,6 +34,11 @@ def hide_literals(spec: Any) -> Any:
     return {**spec, "steps": [_hide_params(step, names) for step in spec.get("steps", ())]}
 
 
+def hide_step(step: Any) -> Any:
+    """Return a copy of a step's definition, or of its undo, with such stars."""
+    return _hide_params(step, [name.lower() for name in get_settings().HIDDEN_FIELDS])
+
+
 def write_json(value: Any) -> str:
     """Return ``value`` as indented JSON that people can read."""
     return json.dumps(value, indent=2, ensure_ascii=False)

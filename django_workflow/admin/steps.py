@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from ..models import Step, Workflow
 from .drafts import PUBLISH, StepForm, StepFormSet, is_staffs
 from .json_fields import ParamsField, ReadableJSONField, WordOrJSONField
+from .showing import NOTHING, hide_step, show_text, write_json
 
 if TYPE_CHECKING:
     StackedInline = admin.StackedInline[Step, Workflow]
@@ -55,6 +56,7 @@ _MORE = (
     "next",
     "delay",
     "queue",
+    "shown_undo",
 )
 
 
@@ -66,10 +68,16 @@ class StepInline(StackedInline):
     formset = StepFormSet
     extra = 1
     formfield_overrides = JSON_BOX
+    readonly_fields = ("shown_undo",)
     fieldsets = (
         (None, {"fields": (("position", "name", "type"), "params", "condition")}),
         (gettext_lazy("More"), {"fields": _MORE, "classes": ("collapse",)}),
     )
+
+    @admin.display(description=gettext_lazy("undo"))
+    def shown_undo(self, step: Step) -> str:
+        """Return what undoes the step, which a file or code writes."""
+        return NOTHING if step.undo is None else show_text(write_json(hide_step(step.undo)))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the field, with what steps need beside the admin's own choice."""

@@ -23,6 +23,7 @@ from .drafts import PUBLISH, WorkflowForm, is_staffs
 from .links import Link, list_url, row_url
 from .pages import RowsMixin
 from .read_only import can_see
+from .showing import NOTHING, show_text, write_json
 from .steps import JSON_BOX, StepInline
 from .triggering import may_trigger, show_trigger
 from .workflow_list import WorkflowChangeList, WorkflowColumns
@@ -36,6 +37,8 @@ else:
 
 # The workflow's own, the management form's, the token and the button.
 FIELDS_BESIDE_STEPS = 20
+_LIMITS = ("input", "queue", "timeout", "max_visits", "shown_on_failure")
+_NEVER_TYPED = ("managed_by", "source", "published", "shown_on_failure")
 
 
 class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
@@ -61,8 +64,14 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     formfield_overrides = JSON_BOX
     fieldsets = (
         (None, {"fields": ("name", "description", "enabled", "managed_by", "source", "published")}),
-        (gettext_lazy("Input and limits"), {"fields": ("input", "queue", "timeout", "max_visits")}),
+        (gettext_lazy("Input and limits"), {"fields": _LIMITS}),
     )
+
+    @admin.display(description=gettext_lazy("on failure"))
+    def shown_on_failure(self, workflow: Workflow) -> str:
+        """Return what follows a failed run, which a file or code writes."""
+        value = workflow.on_failure
+        return NOTHING if value is None else value if isinstance(value, str) else show_text(write_json(value))
 
     def has_publish_permission(self, request: HttpRequest, obj: Workflow | None = None) -> bool:
         """Say whether the user may publish the workflow."""
@@ -75,7 +84,7 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what nobody types; of a workflow that staff do not own, all but the switch."""
         if obj is None or is_staffs(obj):
-            return ("managed_by", "source", "published")
+            return _NEVER_TYPED
         fields = flatten_fieldsets(self.get_fieldsets(request, obj))
         return tuple(name for name in fields if name != "enabled")
 

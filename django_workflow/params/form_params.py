@@ -11,6 +11,9 @@ from django import forms
 
 from ..codec import load
 from ..exceptions import ParamsError
+from .field_schema import field_schema
+from .literals import clean_literals, fill_form
+from .outside import has_unknown
 from .param import Param, Params, Problems
 from .reading import FieldOptions, JsonSchema, Kind, Reading
 
@@ -28,7 +31,8 @@ class FormField(Kind):
         return deepcopy(self.declared)
 
     def schema(self) -> JsonSchema:
-        return {"title": str(self.declared.label)} if self.declared.label else {}
+        title = {"title": str(self.declared.label)} if self.declared.label else {}
+        return {**title, **field_schema(self.declared)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +42,19 @@ class FormParams(Params):
     form: type[forms.Form]
 
     def check(self, values: Mapping[str, Any], *, is_expression: Callable[[Any], bool]) -> Problems:
-        """Return the unknown and missing names; the form may ask the database, so it runs at the call."""
-        return self.misnamed(values)
+        """Return the unknown and missing names, and what each field says of its value.
+
+        What the database has to be asked for is said at the call, as is what the whole form says.
+        """
+        problems = self.misnamed(values)
+        literal = {
+            name: value
+            for name, value in values.items()
+            if name in self.by_name and not has_unknown(value, Reading(is_expression=is_expression))
+        }
+        for name, texts in clean_literals(self.form, literal).items():
+            problems.setdefault(name, []).extend(texts)
+        return problems
 
     def convert(self, values: Mapping[str, Any], *, what: str, using: str) -> dict[str, Any]:
         """Return the form's ``cleaned_data`` by Python name. Raises ``ParamsError`` with its errors."""
@@ -48,8 +63,7 @@ class FormParams(Params):
             raise ParamsError(what, problems)
         given = {param.name: param.initial for param in self.items if param.initial is not None}
         given.update(load(dict(values)))
-        fields = self.form.base_fields
-        form = self.form({name: fields[name].prepare_value(value) for name, value in given.items()})
+        form = fill_form(self.form, given)
         if not form.is_valid():
             raise ParamsError(what, {name: list(map(str, texts)) for name, texts in form.errors.items()})
         names = {param.name: param.python_name for param in self.items}
@@ -68,6 +82,7 @@ def form_params(form: type[forms.Form], *, python_names: Mapping[str, str]) -> F
             python_name=python_names.get(name, name),
             kind=FormField(declared),
             required=declared.required and declared.initial is None,
+            default=None if callable(declared.initial) else declared.initial,
             help=str(declared.help_text),
             initial=declared.initial() if callable(declared.initial) else declared.initial,
         )

@@ -30,7 +30,7 @@ class Validated(Kind):
     def convert(self, value: Any, reading: Reading) -> Any:
         if isinstance(value, (str, list)):
             raise Misfit(f"{shown(value)} is no mapping")
-        if reading.using is None and _has_unknown(value, reading):
+        if reading.using is None and has_unknown(value, reading):
             return value
         try:
             return self.model.model_validate(value if reading.using is None else load(value))
@@ -44,12 +44,13 @@ class Validated(Kind):
         return self.model.model_json_schema()
 
 
-def _has_unknown(value: Any, reading: Reading) -> bool:
+def has_unknown(value: Any, reading: Reading) -> bool:
+    """Tell whether an expression stands anywhere within ``value``."""
     if reading.is_expression(value) or (isinstance(value, str) and "{{" in value):
         return True
     if isinstance(value, Mapping):
-        return any(_has_unknown(each, reading) for each in value.values())
-    return isinstance(value, (list, tuple)) and any(_has_unknown(each, reading) for each in value)
+        return any(has_unknown(each, reading) for each in value.values())
+    return isinstance(value, (list, tuple)) and any(has_unknown(each, reading) for each in value)
 
 
 def _problems(error: ValueError) -> list[str]:

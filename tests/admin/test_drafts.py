@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -279,3 +280,24 @@ def test_more_steps_than_a_browser_can_send_are_refused_without_drawing_them(
     assert inline.formset.non_form_errors()
     assert len(inline.formset.forms) <= most / 10
     assert not Workflow.objects.exists()
+
+
+def test_undo_and_on_failure_are_shown_and_kept(editor: Client, draft: Workflow) -> None:
+    undo = {"type": "admintest.note", "with": {"text": "{{ output }}", "token": "hunter2"}}
+    draft.steps.filter(name="first").update(undo=undo)
+    Workflow.objects.update(on_failure={"workflow": "say-sorry"})
+    text = editor.get(change_url(draft)).text
+    assert "say-sorry" in text
+    assert "admintest.note" in text
+    assert "hunter2" not in text
+    assert editor.post(change_url(draft), form_data(draft, {"at": 1, "name": "other"})).status_code == 302
+    draft.refresh_from_db()
+    assert draft.on_failure == {"workflow": "say-sorry"}
+    assert draft.steps.get(name="first").undo == undo
+
+
+def test_undo_as_a_word_and_none_at_all_are_shown(editor: Client, draft: Workflow) -> None:
+    Workflow.objects.update(on_failure="undo")
+    page = editor.get(change_url(draft))
+    assert re.search(r'<div class="readonly">\s*undo\s*</div>', page.text)
+    assert editor.get(ADD).status_code == 200

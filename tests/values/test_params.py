@@ -607,6 +607,103 @@ def test_the_forms_errors_are_problems() -> None:
     assert list(params.fields()) == ["tag", "count", "when"]
 
 
+class ManyFields(forms.Form):
+    name = forms.CharField(max_length=5)
+    size = forms.TypedChoiceField(choices=[("", "–"), (1, "small"), ("More", [(2, "big")])], coerce=int)
+    colours = forms.MultipleChoiceField(choices=Colour.choices, required=False)
+    count = forms.IntegerField(min_value=1, max_value=9, initial=3)
+    price = forms.DecimalField(required=False)
+    ratio = forms.FloatField(required=False)
+    is_new = forms.BooleanField(required=False, label="New", help_text="Whether")
+    day = forms.DateField(required=False)
+    mail = forms.EmailField(required=False)
+    extra = forms.JSONField(required=False)
+    tag = forms.ModelChoiceField(Tag.objects.all(), required=False)
+    tags = forms.ModelMultipleChoiceField(Tag.objects.all(), required=False)
+
+
+class AskingForm(forms.Form):
+    """Its choices are those of this moment."""
+
+    tag = forms.ChoiceField(choices=lambda: [(tag.name, tag.name) for tag in Tag.objects.all()])
+
+
+class FilledLater(forms.Form):
+    size = forms.ChoiceField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["size"].choices = [("s", "S")]
+
+
+def any_params(**params: Any) -> None: ...
+
+
+MANY = {"name": "short", "size": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("name", "too long", "at most 5 characters"),
+        ("name", "", "required"),
+        ("size", 3, "Select a valid choice. 3"),
+        ("colours", ["red", "green"], "green is not one of the available choices"),
+        ("count", 0, "greater than or equal to 1"),
+        ("count", "many", "whole number"),
+        ("price", "cheap", "Enter a number"),
+        ("day", "soon", "valid date"),
+        ("mail", "nobody", "valid email"),
+    ],
+)
+def test_a_literal_that_a_field_of_the_form_refuses_is_told_at_publish(
+    name: str, value: Any, text: str
+) -> None:
+    params = signature(any_params, form=ManyFields).params
+    problems = check(params, {**MANY, name: value})
+    assert list(problems) == [name]
+    assert text in problems[name][0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"size": "2", "colours": ["red"], "count": "{{ n }}", "price": "1.5", "day": "2026-01-31"},
+        {"name": "a {{ long }} text", "mail": "{{ user }}@example.com"},
+        {"colours": ["{{ colour }}"], "extra": {"a": [1]}, "is_new": False},
+        {"tag": 17, "tags": [1, 2]},
+    ],
+)
+def test_what_fits_the_form_or_is_not_yet_known_passes_at_publish(values: Any) -> None:
+    assert check(signature(any_params, form=ManyFields).params, {**MANY, **values}) == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("form", "value"), [(AskingForm, "new"), (FilledLater, "s")])
+def test_publishing_asks_no_database_for_a_form(form: type[forms.Form], value: str) -> None:
+    # No tag has the name, so a form that was let ask would refuse it.
+    [name] = form.base_fields
+    assert check(signature(any_params, form=form).params, {name: value}) == {}
+
+
+def test_the_schema_of_a_form_has_types_bounds_and_choices() -> None:
+    row = {"type": ["integer", "string"], "description": "the key of a testapp.Tag"}
+    assert signature(any_params, form=ManyFields).params.schema()["properties"] == {
+        "name": {"type": "string", "maxLength": 5},
+        "size": {"enum": [1, 2]},
+        "colours": {"type": "array", "items": {"enum": ["red", "blue"]}},
+        "count": {"type": "integer", "minimum": 1, "maximum": 9, "default": 3},
+        "price": {"type": ["string", "number"], "format": "decimal"},
+        "ratio": {"type": "number"},
+        "is_new": {"title": "New", "type": "boolean", "description": "Whether"},
+        "day": {"type": "string", "format": "date"},
+        "mail": {"type": "string", "format": "email", "maxLength": 320},
+        "extra": {},
+        "tag": row,
+        "tags": {"type": "array", "items": row},
+    }
+
+
 def test_form_and_handler_must_name_the_same_params() -> None:
     def missing(tag: Tag, count: int) -> None: ...
     def unfilled(tag: Tag, count: int, when: Any, more: str) -> None: ...
