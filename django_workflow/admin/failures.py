@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
@@ -15,6 +16,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from ..insight.failures import MOST_COUNTED, MOST_GROUPS, FailureGroup, add_messages, find_failures
+from ..insight.passed_over import find_passed_over
 from ..models import Failure, Run
 from .allowed import is_allowed
 from .links import list_url
@@ -31,6 +33,7 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 MOST_SHOWN = 100
+UNRESOLVED, PASSED_OVER = "unresolved", "passed_over"
 # The windows that are counted; all of them are looked at where none is chosen.
 COUNTED = {name: WINDOWS[name][0] for name in ("1h", "24h", "7d")}
 LONGEST = "7d"
@@ -63,7 +66,8 @@ class FailureAdminMixin(PageAdminMixin):
         """Return the page."""
         window = _chosen(request, "window", COUNTED, LONGEST)
         order = _chosen(request, "order", ORDERS, NEWEST)
-        found = find_failures(timezone.now(), within=WINDOWS[window][1])
+        now = timezone.now()
+        found = find_failures(now, within=WINDOWS[window][1])
         groups = list(found.groups)
         if order == MOST:
             groups.sort(key=lambda group: group.in_day, reverse=True)
@@ -82,9 +86,19 @@ class FailureAdminMixin(PageAdminMixin):
             "most": MOST_COUNTED,
             "counted_since": found.counted_since,
             "may_retry": may_retry,
-            "all_url": list_url(self.admin_site, Run, state="unresolved"),
+            "all_url": list_url(self.admin_site, Run, state=UNRESOLVED),
+            **self._show_passed_over(now, window),
         }
         return render_page(request, self, "failures.html", title=_("Failures"), **context)
+
+    def _show_passed_over(self, now: datetime, window: str) -> dict[str, Any]:
+        groups = find_passed_over(now, within=WINDOWS[window][1])
+        shown = groups[:MOST_SHOWN]
+        return {
+            "passed_over": [_row(self.admin_site, group, "", state=PASSED_OVER) for group in shown],
+            "more_passed_over": len(groups) - len(shown),
+            "passed_over_url": list_url(self.admin_site, Run, state=PASSED_OVER),
+        }
 
 
 def _chosen(request: HttpRequest, name: str, choices: Mapping[str, object], otherwise: str) -> str:
@@ -99,12 +113,13 @@ def _choices(labels: Mapping[str, _StrPromise], chosen: str, name: str, **others
     ]
 
 
-def _row(site: AdminSite, group: FailureGroup, retry_window: str) -> Row:
+def _row(site: AdminSite, group: FailureGroup, retry_window: str, *, state: str = UNRESOLVED) -> Row:
     counts = zip(COUNTED, (group.in_hour, group.in_day, group.in_week), strict=True)
     return Row(
         group=group,
         counts=[
-            (COUNTED[window], count, list_url(site, Run, **_query(group, window))) for window, count in counts
+            (COUNTED[window], count, list_url(site, Run, **_query(group, window, state)))
+            for window, count in counts
         ],
         # Where a part is empty the filters would take in more than the group.
         retry_url=_retry_url(site, group, retry_window) if retry_window and group.is_named else "",
@@ -116,13 +131,16 @@ def _retry_url(site: AdminSite, group: FailureGroup, window: str) -> str:
         url = reverse("admin:django_workflow_run_bulk", args=["retry"], current_app=site.name)
     except NoReverseMatch:
         return ""
-    return f"{url}?{urlencode(_query(group, window))}"
+    return f"{url}?{urlencode(_query(group, window, UNRESOLVED))}"
 
 
-def _query(group: FailureGroup, window: str) -> dict[str, str]:
+def _query(group: FailureGroup, window: str, state: str) -> dict[str, str]:
     """Return what the list of runs calls the runs of the group that ended in the window."""
+    if state == PASSED_OVER:
+        # The run itself has no error, and stopped nowhere.
+        return {"state": state, "workflow": group.workflow, "step": group.step, "ended": window}
     given = {"workflow": group.workflow, "error": group.error_type, "stopped_at": group.step}
-    return {"state": "unresolved", **{name: value for name, value in given.items() if value}, "ended": window}
+    return {"state": state, **{name: value for name, value in given.items() if value}, "ended": window}
 
 
 class FailureAdmin(FailureAdminMixin, ModelAdmin):

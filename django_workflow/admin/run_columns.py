@@ -8,11 +8,12 @@ from django.contrib import admin
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..insight.spans import seconds_taken, show_span
 from ..models import Run
+from ..status import RunStatus
 from .pictures.marks import draw_badge
 from .showing import NOTHING, shorten_id, show_moment
 from .subject_links import subject_of
@@ -33,8 +34,12 @@ class RunColumns(Mixed):
 
     @admin.display(description=_("status"), ordering="status")
     def shown_status(self, run: Run) -> SafeString:
-        """Return the status as a badge."""
-        return draw_badge(run.status)
+        """Return the status as a badge; of a run that is done, with how many steps failed."""
+        count = len(getattr(run, "failed_steps", ()))
+        if not count or run.status != RunStatus.DONE:
+            return draw_badge(run.status)
+        text = ngettext("done, %d step failed", "done, %d steps failed", count)
+        return draw_badge(run.status, text % count)
 
     @admin.display(description=_("workflow"))
     def workflow_name(self, run: Run) -> str:

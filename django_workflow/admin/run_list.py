@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from ..engine.run_filters import ACTIVE, RunFilters, narrow
+from ..insight.passed_over import read_failed_steps
 from ..insight.progress import read_progress
 from ..models import Run, Workflow
 from ..status import RunStatus
@@ -36,6 +37,7 @@ STATES: Mapping[str, tuple[_StrPromise, Given]] = {
     "unresolved": (_("failed and unresolved"), {"is_unresolved": True}),
     "failed": (_("failed"), {"status": (RunStatus.FAILED.value,)}),
     "done": (_("done"), {"status": (RunStatus.DONE.value,)}),
+    "passed_over": (_("done, though steps failed"), {"has_failed_steps": True}),
     "cancelled": (_("cancelled"), {"status": (RunStatus.CANCELLED.value,)}),
 }
 WINDOWS: Mapping[str, tuple[_StrPromise, timedelta]] = {
@@ -62,6 +64,7 @@ READERS: Mapping[str, Callable[[str, datetime], Given]] = {
     "ended": lambda value, now: {"finished_after": _since(value, now)},
     "error": lambda value, now: {"error": value},
     "stopped_at": lambda value, now: {"stopped_at": value},
+    "step": lambda value, now: {"step": value},
     "about": lambda value, now: {"about": value},
     "q": lambda value, now: {"search": value.strip()},
 }
@@ -159,6 +162,13 @@ class StoppedAtFilter(GivenFilter):
     parameter_name = "stopped_at"
 
 
+class StepFilter(GivenFilter):
+    """By a step that they are at, or that failed."""
+
+    title = _("at the step")
+    parameter_name = "step"
+
+
 class AboutFilter(GivenFilter):
     """By the row they are about."""
 
@@ -166,7 +176,16 @@ class AboutFilter(GivenFilter):
     parameter_name = "about"
 
 
-FILTERS = (StateFilter, WorkflowFilter, SinceFilter, EndedFilter, ErrorFilter, StoppedAtFilter, AboutFilter)
+FILTERS = (
+    StateFilter,
+    WorkflowFilter,
+    SinceFilter,
+    EndedFilter,
+    ErrorFilter,
+    StoppedAtFilter,
+    StepFilter,
+    AboutFilter,
+)
 
 
 class CappedPaginator(Pages):
@@ -189,13 +208,15 @@ class CappedPaginator(Pages):
 
 
 class RunChangeList(LightChangeList):
-    """The list with each run's progress."""
+    """The list with each run's progress, and the steps that failed though it is done."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the page, and how far its runs are."""
+        """Read the page, how far its runs are, and which steps they went on without."""
         super().get_results(request)
         runs: list[Run] = list(self.result_list)
         self.result_list = runs
         progress = read_progress(runs)
+        failed_steps = read_failed_steps(runs)
         for run in runs:
+            run.failed_steps = failed_steps.get(run.pk, ())  # type: ignore[attr-defined]
             run.progress = progress.get(run.pk)  # type: ignore[attr-defined]

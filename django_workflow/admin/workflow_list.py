@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from ..insight.figures import Figures, oldest_judged, read_figures
 from ..insight.spans import show_span
@@ -71,7 +72,12 @@ class WorkflowColumns(Mixed):
         last = _figures(workflow).last
         if not last:
             return NOTHING
-        strip = draw_strip([StripItem(status=each.status, at=each.created_at) for each in last])
+        strip = draw_strip(
+            [
+                StripItem(status=each.status, at=each.created_at, has_failed_steps=each.is_done_in_part)
+                for each in last
+            ]
+        )
         words = count_statuses(each.status for each in last)
         url = getattr(workflow, "runs_url", "")
         text: SafeString | str = format_html('<a href="{}">{}</a>', url, words) if url else words
@@ -79,9 +85,13 @@ class WorkflowColumns(Mixed):
 
     @admin.display(description=_("success"))
     def success(self, workflow: Workflow) -> str:
-        """Return the share of the runs that ended well."""
-        share = _figures(workflow).success
-        return NOTHING if share is None else f"{round(share * 100)} %"
+        """Return the share of the runs that ended well, and of how many of these steps failed."""
+        figures = _figures(workflow)
+        if figures.success is None:
+            return NOTHING
+        share, count = f"{round(figures.success * 100)} %", figures.done_in_part
+        text = ngettext("%d of them though steps failed", "%d of them though steps failed", count) % count
+        return f"{share}, {text}" if count else share
 
     @admin.display(description=_("median"))
     def median(self, workflow: Workflow) -> str:

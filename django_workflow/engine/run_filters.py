@@ -21,13 +21,15 @@ class RunFilters:
     ``error`` is the name of an error class, bare or dotted; ``step`` the name of a step that the run is at,
     or failed at, and ``stopped_at`` that of the one whose failure ended it. ``search`` is the beginning of an
     id or a key, or the key of a subject; ``about`` a subject, as ``app.model:key``. ``is_unresolved``:
-    failed, and nobody has put it right. Moments are aware. Raises ``ValueError`` for a status that there is
+    failed, and nobody has put it right; ``has_failed_steps``: done, though steps failed. Moments are aware.
+    Raises ``ValueError`` for a status that there is
     not.
     """
 
     workflow: str = ""
     status: tuple[str, ...] = ()
     is_unresolved: bool = False
+    has_failed_steps: bool = False
     error: str = ""
     step: str = ""
     stopped_at: str = ""
@@ -88,6 +90,11 @@ def failed_step(using: str) -> Coalesce:
     return Coalesce(Subquery(failed.values("step")[:1]), "step")
 
 
+def _with_failed_steps(runs: RunQuerySet, _yes: bool) -> RunQuerySet:
+    passed_over = StepRun.objects.using(runs.db).passed_over()
+    return runs.filter(status=RunStatus.DONE, pk__in=passed_over.order_by().values("run"))
+
+
 def _in_status(runs: RunQuerySet, statuses: tuple[str, ...]) -> RunQuerySet:
     # By the index of what is active, where these are all of it.
     return runs.active() if set(statuses) == ACTIVE else runs.filter(status__in=statuses)
@@ -113,6 +120,7 @@ _BY_NAME: Mapping[str, Callable[[RunQuerySet, Any], RunQuerySet]] = {
     "workflow": lambda runs, name: runs.filter(workflow__name=name),
     "status": _in_status,
     "is_unresolved": lambda runs, _yes: runs.unresolved(),
+    "has_failed_steps": _with_failed_steps,
     "error": _with_error,
     "step": _is_at,
     "stopped_at": lambda runs, step: runs.alias(stop=failed_step(runs.db)).filter(stop=step),

@@ -15,7 +15,8 @@ from ..definition.program import Program
 from ..engine.programs import get_program
 from ..engine.verbs import RESTART
 from ..models import Clock, Run, RunAction, StepRun
-from ..status import LIVE_STEP, StepStatus
+from ..status import LIVE_STEP, RunStatus, StepStatus
+from .passed_over import read_failed_steps
 
 # A run may have thousands of step runs; its page reads the latest, and of the others what stands for a step.
 LATEST = 200
@@ -65,6 +66,12 @@ class RunFacts:
     def built_on(self) -> Run | None:
         """The newest run that has copies of its steps."""
         return next((run for run in self.restarts if any(map(_is_from_step, run.actions.all()))), None)
+
+    @cached_property
+    def failed_steps(self) -> Sequence[str]:
+        """The steps that failed though the run is done. A query."""
+        is_done = self.run.status == RunStatus.DONE
+        return read_failed_steps([self.run]).get(self.run.pk, ()) if is_done else ()
 
     @property
     def failed(self) -> Sequence[StepRun]:

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Q, Subquery
 
-from ..models import Run, Workflow
+from ..models import Run, StepRun, Workflow
 from ..status import RunStatus
 from .spans import seconds_taken
 
@@ -25,11 +25,20 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One run: its status, when it was triggered, and how long it took in seconds, if it is done."""
+    """One run: its status, when it was triggered, and how long it took in seconds, if it is done.
+
+    ``has_failed_steps``: steps of it failed, and it went on.
+    """
 
     status: str
     created_at: datetime
     seconds: float | None = None
+    has_failed_steps: bool = False
+
+    @property
+    def is_done_in_part(self) -> bool:
+        """Whether it is done, though steps failed."""
+        return self.status == RunStatus.DONE and self.has_failed_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +46,13 @@ class Figures:
     """What the latest runs of one workflow say.
 
     ``last``: the latest, oldest first. ``success``: the share of done runs among those that ended by
-    themselves, 0 to 1. ``median`` and ``p95``: seconds that done runs took. None without any.
+    themselves, 0 to 1; ``done_in_part``: how many of those are done though steps failed. ``median`` and
+    ``p95``: seconds that done runs took. None without any.
     """
 
     last: Sequence[Outcome] = ()
     success: float | None = None
+    done_in_part: int = 0
     median: float | None = None
     p95: float | None = None
 
@@ -55,6 +66,7 @@ def judge(outcomes: Sequence[Outcome]) -> Figures:
     return Figures(
         last=tuple(reversed(outcomes[:SHOWN])),
         success=len(done) / (len(done) + failed) if done or failed else None,
+        done_in_part=sum(each.is_done_in_part for each in judged),
         median=statistics.median(took) if took else None,
         p95=took[math.ceil(0.95 * len(took)) - 1] if took else None,
     )
@@ -84,13 +96,22 @@ def read_figures(workflows: Collection[Workflow]) -> dict[int, Figures]:
         oldest: Any = getattr(workflow, "oldest_judged", None)
         wanted |= Q(workflow=workflow.pk) if oldest is None else Q(workflow=workflow.pk, pk__gte=oldest)
     using = next(iter(workflows))._state.db
-    columns = ("workflow_id", "status", "created_at", "started_at", "finished_at")
-    rows = Run.objects.using(using).filter(wanted).order_by("-pk").values_list(*columns)
+    columns = ("workflow_id", "status", "created_at", "started_at", "finished_at", "has_failed_steps")
+    failed = StepRun.objects.using(using).passed_over().filter(run=OuterRef("pk"))
+    runs = Run.objects.using(using).filter(wanted).annotate(has_failed_steps=Exists(failed))
+    rows = runs.order_by("-pk").values_list(*columns)
     found: dict[int, list[Outcome]] = defaultdict(list)
     for key, *values in rows:
         found[key].append(_outcome(*values))
     return {workflow.pk: judge(found[workflow.pk]) for workflow in workflows}
 
 
-def _outcome(status: str, created: datetime, started: datetime | None, finished: datetime | None) -> Outcome:
-    return Outcome(status=status, created_at=created, seconds=seconds_taken(started, finished))
+def _outcome(
+    status: str,
+    created: datetime,
+    started: datetime | None,
+    finished: datetime | None,
+    has_failed_steps: bool,
+) -> Outcome:
+    seconds = seconds_taken(started, finished)
+    return Outcome(status=status, created_at=created, seconds=seconds, has_failed_steps=has_failed_steps)

@@ -28,6 +28,8 @@ def describe_filters(filters: RunFilters) -> list[str]:
 def _state(filters: RunFilters) -> str:
     if filters.is_unresolved and set(filters.status) <= {RunStatus.FAILED}:
         return _("failed and unresolved")
+    if filters.has_failed_steps:
+        return _("done, though steps failed")
     words = _either(filters.status)
     return _("%s, and unresolved") % words if filters.is_unresolved else words
 

@@ -15,6 +15,7 @@ from .facts import RunFacts
 
 # What is late by less is on its way.
 SOON = timedelta(seconds=5)
+MOST_NAMED = 10
 # What most keeps a run from moving is told first.
 _ORDER = (StepStatus.RUNNING, StepStatus.PENDING, StepStatus.WAITING)
 
@@ -66,7 +67,14 @@ def _final(facts: RunFacts) -> str:
         return _("It failed at %(at)s, at the step “%(step)s”.") % {"at": at, "step": step}
     if run.status == RunStatus.CANCELLED:
         return _("It was cancelled at %(at)s.") % {"at": at}
+    if facts.failed_steps:
+        values = {"at": at, "steps": _list_names(facts.failed_steps)}
+        return _("It was done at %(at)s, though these steps failed: %(steps)s.") % values
     return _("It was done at %(at)s.") % {"at": at}
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
 def _paused(facts: RunFacts) -> str:

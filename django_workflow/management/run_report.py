@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from ..engine.now import database_now
 from ..insight.facts import read_facts
+from ..insight.passed_over import read_failed_steps
 from ..insight.why import why
 from ..models import Run, StepRun
-from ..status import StepStatus, WaitingFor
+from ..status import RunStatus, StepStatus, WaitingFor
 
 LONGEST_VALUE = 200
 _RUN_FIELDS = ("status", "step", "key", "source", "input", "state", "output", "error", "error_type")
@@ -44,7 +45,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
 def describe_run(run: Run) -> Iterator[str]:
     """Yield the lines that show a run: what it is, each step run, and what operators did."""
     version = "" if run.version is None else f" version {run.version.number}"
-    yield f"Run {run.pk} of {run.workflow.name}{version}: {run.status}"
+    yield f"Run {run.pk} of {run.workflow.name}{version}: {run.status}{_though(run)}"
     yield from (f"  {name + ':':<10}{text}" for name, text in _facts(run) if text)
     for step_run in run.step_runs.order_by("id"):
         yield describe_step(step_run)
@@ -75,7 +76,7 @@ def describe_wait(step_run: StepRun) -> str:
 
 def describe_end(run: Run) -> str:
     """Return how a run stands, with its error or its output."""
-    text = f"run {run.pk} of {run.workflow.name} is {run.status}"
+    text = f"run {run.pk} of {run.workflow.name} is {run.status}{_though(run)}"
     if run.error:
         step = f" at step {run.step}" if run.step else ""
         kind = f"{run.error_type}: " if run.error_type else ""
@@ -97,6 +98,11 @@ def cut(text: str) -> str:
 def moment(at: datetime) -> str:
     """Return a time in the project's time zone, to the second."""
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
+
+
+def _though(run: Run) -> str:
+    failed = read_failed_steps([run]).get(run.pk) if run.status == RunStatus.DONE else None
+    return f", though these steps failed: {cut(', '.join(failed))}" if failed else ""
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from ..exceptions import Rejected
+from ..retry import type_name
 from ..status import FINAL_STEP, StepStatus, WaitingFor
 from .approvable import User, may_be_answered
 from .keys import uuid7
@@ -16,6 +18,9 @@ from .run import Run
 
 # Done, or skipped by a person who gave an output.
 HAS_OUTPUT = Q(status=StepStatus.DONE) | Q(status=StepStatus.SKIPPED, output__isnull=False)
+
+
+REFUSED = type_name(Rejected)
 
 
 # What is not final, as a constraint has it; see ``run.ACTIVE``.
@@ -36,6 +41,14 @@ class StepRunQuerySet(RowQuerySet["StepRun"]):
     def due(self, now: datetime) -> StepRunQuerySet:
         """The step runs to be looked at now: ready ones, timers that are over, leases that have expired."""
         return self.live().filter(due_at__lte=now)
+
+    def passed_over(self) -> StepRunQuerySet:
+        """The failures that ``on_error`` met, so that the run went on.
+
+        A refused approval is an answer, and no failure.
+        """
+        passed = self.current().filter(status=StepStatus.FAILED, handled=True)
+        return passed.exclude(error_type=REFUSED)
 
     def to_retry(self) -> StepRunQuerySet:
         """The step runs that a retry of their run tries again.
@@ -170,6 +183,11 @@ class StepRun(Row):
                 fields=("run",),
                 name="workflow_step_run_to_answer",
                 condition=LIVE & Q(waiting_for="approval"),
+            ),
+            # The failures that runs went on after, of one run and lately.
+            models.Index(fields=("run",), name="workflow_step_run_passed", condition=Q(handled=True)),
+            models.Index(
+                fields=("finished_at",), name="workflow_step_run_passed_at", condition=Q(handled=True)
             ),
             models.Index(
                 fields=("undoes",), name="workflow_step_run_undone", condition=Q(undoes__isnull=False)

@@ -193,7 +193,7 @@ def test_many_groups_cost_the_same_and_are_cut(
     monkeypatch.setattr(failures, "MOST_SHOWN", 5)
     for number in range(8):
         make_run(FAIL, name=f"shop-{number}")
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(8):
         page = admin_client.get(PAGE)
     assert len(page.context["rows"]) == 5
     assert "And 3 more kinds of failures." in page.text

@@ -208,6 +208,6 @@ def test_a_redis_that_did_not_answer_last_time_is_told_without_asking_it(
 def test_the_banner_costs_one_query_while_all_is_well(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
-    # Session, user, how many failures, their groups, the banner.
-    with django_assert_max_num_queries(5):
+    # Session, user, how many failures and their groups, of both kinds, the banner.
+    with django_assert_max_num_queries(7):
         admin_client.get("/admin/django_workflow/failure/")

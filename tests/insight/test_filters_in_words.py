@@ -21,6 +21,7 @@ CASES = [
     ({"is_unresolved": True}, ["failed and unresolved"]),
     ({"is_unresolved": True, "status": ("failed",)}, ["failed and unresolved"]),
     ({"is_unresolved": True, "status": ("done", "failed")}, ["done or failed, and unresolved"]),
+    ({"has_failed_steps": True}, ["done, though steps failed"]),
     ({"error": "OSError"}, ["error OSError"]),
     ({"step": "charge"}, ["at the step charge"]),
     ({"stopped_at": "charge"}, ["stopped at charge"]),

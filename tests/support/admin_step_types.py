@@ -27,7 +27,7 @@ def note(text: str = "") -> str:
 
 
 @step("admintest.fail", idempotent=True)
-def fail(message: str = "no luck") -> str:
+def fail(message: str = "no luck") -> Any:
     """Fail until mended."""
     if not MENDED:
         raise ValueError(message)

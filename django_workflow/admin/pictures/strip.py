@@ -21,10 +21,11 @@ STEP = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripItem:
-    """One run: its status, and when it began."""
+    """One run: its status, when it began, and whether it is done though steps failed."""
 
     status: str
     at: datetime
+    has_failed_steps: bool = False
 
 
 def draw_strip(runs: Sequence[StripItem]) -> SafeString:
@@ -47,7 +48,8 @@ def draw_strip(runs: Sequence[StripItem]) -> SafeString:
 
 
 def _draw_bar(run: StripItem, left: float) -> SafeString:
-    title = _("%(status)s, %(when)s") % {"status": name_status(run.status), "when": write_moment(run.at)}
+    status = _("done, though steps failed") if run.has_failed_steps else name_status(run.status)
+    title = _("%(status)s, %(when)s") % {"status": status, "when": write_moment(run.at)}
     shape = _shape(run.status, left)
     return element("path", element("title", title), d=shape, data_status=run.status)
 
