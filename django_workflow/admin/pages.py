@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
@@ -51,6 +51,7 @@ class RowsMixin(LooksMixin, Mixed):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Return the list."""
+        request.GET = without_nul(request.GET)  # type: ignore[assignment]
         if request.method == "GET":
             warn_of_trouble(request, self.admin_site)
         return super().changelist_view(request, extra_context)
@@ -94,6 +95,16 @@ class PageAdminMixin(LooksMixin, NeverDeletedMixin, Mixed):
         """Return the address of the page, with the name that menus look for."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
         return [path("", self.admin_site.admin_view(self.changelist_view), name=name), *self.pages()]
+
+
+def without_nul(given: QueryDict) -> QueryDict:
+    """Return the values of an address without NUL, which PostgreSQL takes in no text."""
+    if not any("\0" in value for name, values in given.lists() for value in (name, *values)):
+        return given
+    cleaned = QueryDict(mutable=True)
+    for name, values in given.lists():
+        cleaned.setlist(name.replace("\0", ""), [value.replace("\0", "") for value in values])
+    return cleaned
 
 
 def _is_of(list_filter: Any, lookup: str) -> bool:

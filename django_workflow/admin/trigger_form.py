@@ -18,6 +18,7 @@ from ..engine.programs import get_program
 from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
 from ..models import Workflow
 from ..params import declared_params
+from .pages import without_nul
 from .picking import adapt_fields
 
 # Before the names of the declared fields, which may be called anything.
@@ -123,8 +124,9 @@ def make_form(
         own = declared_params(declared).fields()
         fields = {f"{BEFORE}{name}": field for name, field in own.items() if name != without}
     form.fields = {**adapt_fields(fields, page.admin_site, request), **form.fields}
+    given = without_nul(request.GET)
     form.initial = {
-        name: _read(field, request.GET[name]) for name, field in form.fields.items() if name in request.GET
+        name: _read(field, str(given[name])) for name, field in form.fields.items() if name in given
     }
     return form
 

@@ -144,3 +144,23 @@ def test_the_index_lists_workflows_and_runs(admin_client: Client) -> None:
     text = admin_client.get("/admin/").text
     assert "/admin/django_workflow/workflow/" in text
     assert LIST in text
+
+
+@pytest.mark.parametrize(
+    ("model", "query"),
+    [
+        ("workflow", "managed_by=%00"),
+        ("workflow", "managed_by__exact=%00"),
+        ("workflow", "q=a%00"),
+        ("run", "state=%00&workflow=%00&step=%00"),
+        ("steprun", "status__exact=%00"),
+        ("workflowversion", "q=%00&workflow__id__exact=%00"),
+        ("bulkaction", "q=%00"),
+        ("failure", "window=%00"),
+        ("approval", "page=%00"),
+        ("steptype", "q=%00"),
+    ],
+)
+def test_a_nul_in_an_address_is_no_error(admin_client: Client, model: str, query: str) -> None:
+    response = admin_client.get(f"/admin/django_workflow/{model}/?{query}", follow=True)
+    assert response.status_code == 200
