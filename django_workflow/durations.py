@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TEXT = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([smhdw])?\s*", re.ASCII)
@@ -31,6 +31,11 @@ def _read(value: object) -> timedelta:
         raise ValueError(f"{value!r} is no duration: write 30s, 5m, 2h, 3d or a number of seconds")
     # Capped, because what overflows a timedelta is too long in any case.
     return timedelta(seconds=min(float(match[1]) * _UNITS[match[2] or "s"], 1e12))
+
+
+def add_duration(moment: datetime, duration: timedelta) -> datetime:
+    """Return ``moment`` plus ``duration``, which is cut to between nothing and 100 years."""
+    return moment + min(max(duration, timedelta(0)), LONGEST)
 
 
 def format_duration(duration: timedelta) -> str | int | float:

@@ -30,6 +30,7 @@ WorkflowError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -77,11 +78,19 @@ class RegistrationError(WorkflowError):
 class RetryAfter(WorkflowError):
     """Raised by a handler to be called again after ``delay`` (timedelta or seconds), at no cost in attempts.
 
-    A step may do so 1,000 times.
+    The seconds may be text, as in the header ``Retry-After``. A step may do so 1,000 times. Raises
+    ``ValueError`` for a delay that is no number of seconds, and ``TypeError`` for one of another type.
     """
 
-    def __init__(self, delay: timedelta | float, message: str = "") -> None:
-        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    def __init__(self, delay: timedelta | float | str, message: str = "") -> None:
+        try:
+            seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        except OverflowError:
+            seconds = LONGEST_DELAY
+        except ValueError:
+            seconds = math.nan
+        if math.isnan(seconds):
+            raise ValueError(f"RetryAfter({delay!r:.100}) is no delay: give a timedelta, or seconds")
         self.delay = timedelta(seconds=min(max(seconds, 0), LONGEST_DELAY))
         super().__init__(message or f"asked to be called again in {self.delay}")
 

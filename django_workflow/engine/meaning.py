@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from ..durations import LONGEST
+from ..durations import LONGEST, add_duration
 from ..exceptions import OutcomeError
 from ..models import StepRun
 from ..outcomes import AskApproval, CallWorkflow, End, Goto, Sleep, WaitForEvent
@@ -78,8 +78,8 @@ def _events_read(claim: Claim, outcome: WaitForEvent) -> list[str]:
 
 def _wake_at(outcome: Sleep, now: datetime) -> datetime:
     if isinstance(outcome.until, timedelta):
-        return now + min(outcome.until, LONGEST)
-    return min(outcome.until, now + LONGEST)
+        return add_duration(now, outcome.until)
+    return max(now, min(outcome.until, now + LONGEST))
 
 
 def _checked_target(claim: Claim, name: str) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..definition.spec import StepSpec
+from ..durations import add_duration
 from ..exceptions import WaitTimeout
 from ..models import StepRun
 from ..outcomes import AskApproval, WaitForEvent
@@ -95,7 +96,7 @@ def _deadline(spec: StepSpec, now: datetime) -> datetime | None:
 
 
 def _after(duration: timedelta | None, now: datetime) -> datetime | None:
-    return None if duration is None else now + duration
+    return None if duration is None else add_duration(now, duration)
 
 
 def _text(moment: datetime | None) -> str | None:

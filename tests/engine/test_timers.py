@@ -8,13 +8,14 @@ from datetime import timezone as fixed
 import pytest
 from django.utils import timezone
 
-from django_workflow import RetryAfter, Sleep, define
+from django_workflow import RetryAfter, Sleep, WaitForEvent, define
 from django_workflow.engine.execute import work
 from django_workflow.models import Run
 from tests.support.runs import fresh, history, let_time_pass, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
+LONG = 36500 * 86400
 
 
 def is_due_in(run: Run, name: str, wait: timedelta) -> bool:
@@ -187,6 +188,41 @@ def test_a_delay_beyond_reason_does_not_leave_the_run_stuck(register, delay, sta
             raise RetryAfter(delay)
 
     assert fresh(start([{"type": "tests.busy"}])).status == status
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (WaitForEvent("paid", timeout=timedelta.max), "waiting"),
+        (WaitForEvent("paid", timeout=timedelta.min), "done"),
+        (Sleep(timedelta.max), "waiting"),
+        (Sleep(timedelta.min), "done"),
+        (Sleep(datetime.max.replace(tzinfo=UTC)), "waiting"),
+        (Sleep(datetime.min.replace(tzinfo=UTC)), "done"),
+    ],
+)
+def test_a_wait_beyond_reason_does_not_fail_the_step(register, outcome, status) -> None:
+    @register("tests.wait")
+    def wait(context) -> object:
+        return outcome if context.event is None else None
+
+    run = start([{"name": "wait", "type": "tests.wait"}])
+    work("default")
+    assert fresh(run).status == status
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [("120", 120), (" 1.5 ", 1.5), ("0", 0), ("inf", 36500 * 86400), (10**400, 36500 * 86400)],
+)
+def test_a_delay_may_be_the_text_of_a_header(delay, seconds) -> None:
+    assert RetryAfter(delay).delay == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("delay", ["soon", "", "nan", float("nan"), "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_delay_that_is_no_time_is_refused(delay) -> None:
+    with pytest.raises(ValueError, match="give a timedelta, or seconds"):
+        RetryAfter(delay)
 
 
 def test_a_sleeping_branch_does_not_hold_the_others() -> None:
