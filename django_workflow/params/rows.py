@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from django import forms
@@ -42,7 +42,9 @@ class Row(Kind):
         return self.model._meta.label
 
     def _own(self, instance: Model) -> Model:
-        if isinstance(instance, self.model):
+        # One row may come as an instance of several classes: of a proxy and its base, of a migration's model.
+        own = {kind._meta.label_lower for kind in (self.model, self.model._meta.concrete_model) if kind}
+        if any(kind._meta.label_lower in own for kind in type(instance).__mro__ if _has_rows(kind)):
             return instance
         raise Misfit(f"a {instance._meta.label} is no {self._label}")
 
@@ -86,6 +88,10 @@ class Row(Kind):
         if isinstance(found, ForeignKey) and name == found.name:
             return Row(found.remote_field.model)
         return _kind_of_column(found)
+
+
+def _has_rows(kind: type) -> TypeGuard[type[Model]]:
+    return issubclass(kind, Model) and hasattr(kind, "_meta") and not kind._meta.abstract
 
 
 def _kind_of_column(field: Field[Any, Any]) -> Kind | None:

@@ -13,7 +13,9 @@ from uuid import UUID
 
 import pytest
 from django import forms
+from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
+from django.db.migrations.state import ProjectState
 from django.db.models import TextChoices
 from django.test import override_settings
 from django.utils import timezone
@@ -23,6 +25,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from django_workflow.exceptions import ParamsError, RegistrationError
+from django_workflow.models import Failure, Run, Workflow
 from django_workflow.params import (
     Condition,
     Params,
@@ -364,6 +367,28 @@ def test_a_key_is_looked_up_on_the_runs_alias() -> None:
 def test_a_row_that_cannot_be_given_is_named(value: Any, problem: str) -> None:
     with pytest.raises(ParamsError, match=problem):
         convert(params_of(Order), {"x": value})
+
+
+@pytest.mark.django_db
+def test_a_row_of_a_proxys_base_is_one_of_the_proxy_and_the_other_way_round() -> None:
+    workflow = Workflow.objects.create(name="shop")
+    run = Run.objects.create(workflow=workflow, created_at=timezone.now())
+    failure = Failure.objects.get(pk=run.pk)
+    assert convert(params_of(Failure), {"x": run}) == {"x": run}
+    assert convert(params_of(Run), {"x": failure}) == {"x": failure}
+    with pytest.raises(ParamsError, match=r"a django_workflow\.Workflow is no django_workflow\.Failure"):
+        convert(params_of(Failure), {"x": workflow})
+
+
+@pytest.mark.django_db
+def test_a_row_that_a_migration_read_is_one_of_its_model() -> None:
+    Order.objects.create(number="A1")
+    historical = ProjectState.from_apps(apps).apps.get_model("testapp", "Order")
+    order = historical.objects.get()
+    assert not isinstance(order, Order)
+    assert declared_params({"order": "testapp.Order"}).convert(
+        {"order": order}, what="input", using="default"
+    ) == {"order": order}
 
 
 @pytest.mark.django_db
