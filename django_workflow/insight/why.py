@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from django.contrib.auth.models import Group
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -162,7 +163,10 @@ def _approval(row: StepRun, facts: RunFacts) -> str:
         who = _("somebody of the group %s") % awaits["group"]
     else:
         who = _("a person who is named")
-    return _until(row, text % {"step": row, "who": who})
+    sentence = _until(row, text % {"step": row, "who": who})
+    if awaits.get("group") and not Group.objects.filter(name=awaits["group"]).exists():
+        return f"{sentence} {_('But there is no group of that name: nobody can answer.')}"
+    return sentence
 
 
 def _child(row: StepRun, facts: RunFacts) -> str:

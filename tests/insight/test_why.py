@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import override_settings
 from django.utils import timezone, translation
 
@@ -152,3 +152,12 @@ def test_a_run_that_nothing_moves_says_so() -> None:
 def test_every_way_to_wait_has_a_sentence_in_german_too() -> None:
     with translation.override("de"):
         assert told(cancel_run(trigger(define("flow", steps=[SLEEP]))))
+
+
+def test_an_approval_of_a_group_that_was_renamed_says_that_nobody_can_answer() -> None:
+    bosses = Group.objects.create(name="bosses")
+    User.objects.create_user("boss").groups.add(bosses)
+    run = start([{**ASK, "with": {"group": "bosses"}}])
+    assert told(run).endswith("somebody of the group bosses.")
+    Group.objects.filter(pk=bosses.pk).update(name="managers")
+    assert told(run).endswith("But there is no group of that name: nobody can answer.")
