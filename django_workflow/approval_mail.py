@@ -55,7 +55,8 @@ def send_questions(
             _build(_recipient(each, users), question, context, link) for each in dict.fromkeys(addresses)
         ]
     for message in messages:
-        message.send()
+        if message.send() == 0:
+            context.log(f"the mail backend did not send the mail to {', '.join(message.to)}")
 
 
 def _to_users(

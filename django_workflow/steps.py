@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn, TypedDict, cast
 from .approval_mail import send_questions
 from .asking import make_question
 from .context import Event, StepContext
-from .exceptions import ChildFailed, Failed, ParamsError, Rejected
+from .exceptions import ChildFailed, Failed, ParamsError, Rejected, WorkflowError
 from .links import ApprovalLink
 from .mail import Letter, build_message
 from .models import StepRun
@@ -47,9 +47,9 @@ class Happened(TypedDict):
 
 
 class Sent(TypedDict):
-    """The output of ``mail.send``; ``sent`` counts messages."""
+    """The output of ``mail.send``; ``sent`` counts messages, where the backend does."""
 
-    sent: int
+    sent: int | None
     to: list[str]
     message_id: str | None
 
@@ -214,6 +214,9 @@ def send_mail(
     )
     message = build_message(letter, context)
     sent = message.send()
+    if sent == 0:
+        # A backend that says nothing has said nothing wrong.
+        raise WorkflowError("the mail was not sent: the mail backend can't say why; see its log and settings")
     return {"sent": sent, "to": list(message.to), "message_id": message.extra_headers.get("Message-ID")}
 
 

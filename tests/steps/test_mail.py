@@ -253,3 +253,30 @@ def test_two_steps_have_different_message_ids() -> None:
 def test_a_message_id_of_ones_own_is_kept() -> None:
     message: Message = sent(to=TO, body="Text", headers={"message-id": "<mine@example.com>"}).message()
     assert message.get_all("Message-ID") == ["<mine@example.com>"]
+
+
+class SendsNone(EmailBackend):
+    """Fails silently, as a backend may be set up to."""
+
+    def send_messages(self, messages: Any) -> int:
+        return 0
+
+
+class SaysNothing(EmailBackend):
+    """Sends, and does not count."""
+
+    def send_messages(self, messages: Any) -> None:  # type: ignore[override]
+        super().send_messages(messages)
+
+
+def test_mail_that_the_backend_did_not_send_is_a_failed_attempt(settings: Any) -> None:
+    settings.EMAIL_BACKEND = f"{__name__}.SendsNone"
+    run = send(to=TO, body="x")
+    assert run.status == "failed"
+    assert "the mail was not sent" in run.error
+
+
+def test_backend_that_does_not_count_has_sent(settings: Any) -> None:
+    settings.EMAIL_BACKEND = f"{__name__}.SaysNothing"
+    assert send(to=TO, body="x").output["sent"] is None
+    assert len(mail.outbox) == 1
