@@ -18,7 +18,7 @@ from .param import Param, Params
 
 _SUPPORTED = (
     "Supported: str int float bool Decimal date datetime time timedelta UUID list dict Optional Literal Enum"
-    " Annotated, models of Django and of pydantic."
+    " TypedDict Annotated, models of Django and of pydantic."
 )
 _WAY_OUT = "Import the name at run time (not under TYPE_CHECKING) at the top of the module."
 
