@@ -88,7 +88,7 @@ def _open(claim: Claim) -> _Call | None:
         except LeaseLost:
             _lose(claim)
             return None
-        except (Exception, DeadlinePassed) as error:
+        except BaseException as error:
             report = judge(going, error)
     _record(claim, report)
     return None
@@ -107,7 +107,9 @@ async def _follow(call: _Call) -> None:
         if task is not None and task.cancelling():
             raise
         error = cancelled
-    except Exception as raised:
+    except (SystemExit, GeneratorExit):
+        raise  # The process, or this coroutine, ends.
+    except BaseException as raised:
         error = raised
     await sync_to_async(_end)(call, outcome, error)
 
@@ -121,7 +123,7 @@ def _end(call: _Call, outcome: Any, error: BaseException | None) -> None:
             if error is not None:
                 raise error
             report = understand(going, outcome)
-        except (Exception, asyncio.CancelledError, DeadlinePassed) as found:
+        except BaseException as found:
             report = judge(going, found)
         if claim.lease.is_lost:
             raise LeaseLost

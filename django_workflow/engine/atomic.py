@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from copy import copy
 from functools import partial
@@ -20,7 +22,10 @@ from .record import conclude, write
 from .recording import Keep, Recording, work_out
 from .report import Report, report_error
 from .safely import record_safely, repeat
+from .stopping import is_interrupt
 from .turns import writing
+
+logger = logging.getLogger("django_workflow")
 
 
 def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | None:
@@ -85,7 +90,23 @@ def _restore(claim: Claim, before: Run) -> None:
 def make_robust(using: str, since: int) -> None:
     """Let what the handler registered raise after the commit: that is logged, and not the step's."""
     callbacks: list[Any] = connections[using].run_on_commit
-    callbacks[since:] = [(savepoints, call, True) for savepoints, call, _robust in callbacks[since:]]
+    callbacks[since:] = [
+        (savepoints, _made_robust(call), True) for savepoints, call, _robust in callbacks[since:]
+    ]
+
+
+def _made_robust(call: Callable[[], object]) -> Callable[[], None]:
+    """Django's own ``robust`` logs an Exception, and lets any other error through."""
+
+    def call_and_log() -> None:
+        try:
+            call()
+        except BaseException as error:
+            if isinstance(error, (Exception, SystemExit)) or is_interrupt(error):
+                raise
+            logger.exception("An on_commit callback of a step raised an error; its run continues.")
+
+    return call_and_log
 
 
 def _lock(claim: Claim) -> None:

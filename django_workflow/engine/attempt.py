@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from asyncio import CancelledError
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -30,6 +29,7 @@ from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
 from .secrecy import conceal, secrets_of
 from .sharing import note_call
+from .stopping import is_interrupt
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def attempt(claim: Claim, handler: Handler) -> Report:
     """Execute the claimed step run once and return what came of it.
 
     Raises ``LeaseLost``, ``NotRecorded`` when the run's connection was lost meanwhile, the deadlock of an
-    atomic handler, and what no handler may catch.
+    atomic handler, and what stops the whole process.
     """
     going = begin(claim, handler)
     try:
@@ -64,13 +64,13 @@ def attempt(claim: Claim, handler: Handler) -> Report:
         if claim.lease.is_lost:
             raise LeaseLost
         return report
-    except (Exception, CancelledError, DeadlinePassed) as error:
+    except BaseException as error:  # What a binding or a time-out raises need be no Exception.
         return judge(going, error)
 
 
 def judge(going: Attempt, error: BaseException) -> Report:
     """Return the report of an attempt that ``error`` ended; raises what ``attempt`` raises."""
-    if isinstance(error, LeaseLost):
+    if isinstance(error, (LeaseLost, SystemExit)) or is_interrupt(error):
         raise error
     if isinstance(error, (OperationalError, InterfaceError)):
         using, row = going.claim.using, going.claim.step_run

@@ -21,6 +21,7 @@ from .outage import NotRecorded, close, return_claims, return_token
 from .recording import Keep, always
 from .rounds import execute_round, next_round
 from .sharing import is_slow
+from .stopping import is_interrupt, noting_signals
 
 logger = logging.getLogger("django_workflow")
 
@@ -99,6 +100,7 @@ def claim_nothing(*, most: int) -> list[Claim]:
     return []
 
 
+@noting_signals()
 def follow(
     claims: Sequence[Claim],
     *,
@@ -122,14 +124,14 @@ def follow(
             in_hand[:] = _advance(in_hand, keep, take_more)
     except (NotRecorded, OperationalError, InterfaceError) as error:
         logger.warning("Steps could not be recorded, and are made ready again: %s", error.__cause__ or error)
-    except SystemExit:
-        # By who stops this process at once, or by the handler: that would be called again for ever.
-        has_crashed = True
-        raise
     except Exception:
         # A fault of ours: what is in hand is taken up when its leases have expired, and counted.
         _release(in_hand)
         in_hand.clear()
+        raise
+    except BaseException as error:
+        # Without a cost, a handler that raises SystemExit would be called again for ever.
+        has_crashed = not is_interrupt(error)
         raise
     finally:
         _release(in_hand)

@@ -30,7 +30,7 @@ def has_stand_in(step: str) -> bool:
 
 
 def answer(context: StepContext) -> Any:
-    """Return the outcome of what stands in for the step, or raise it where it is an exception.
+    """Return the outcome of what stands in for the step, or raise it where it is an error.
 
     A callable is called with ``context`` each time. A ``Sleep`` or ``WaitForEvent`` waits once; what woke the
     step gives its output.
@@ -41,11 +41,11 @@ def answer(context: StepContext) -> Any:
     outcome = given(context) if callable(given) and not _is_error_class(given) else given
     if _is_error_class(outcome):
         raise outcome
-    if isinstance(outcome, Exception):
+    if isinstance(outcome, BaseException):
         # One that is raised many times would show a longer traceback each time.
         raise outcome.with_traceback(None)
     return outcome
 
 
 def _is_error_class(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Exception)
+    return isinstance(value, type) and issubclass(value, BaseException)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 
 import pytest
+from django import forms
+from django.db import transaction
 
 from django_workflow import Goto, PermanentError, Retry
 from django_workflow.models import Run
@@ -20,6 +24,10 @@ class Outage(ConnectionError):
 
 class Refused(PermanentError):
     """One that no retry mends."""
+
+
+class Panic(BaseException):
+    """What a binding to another language raises, or a time-out."""
 
 
 class Unprintable(Exception):
@@ -254,35 +262,110 @@ def test_a_jump_to_nowhere_fails_with_the_steps_there_are(register) -> None:
     assert run.step_runs.count() == 1
 
 
-@pytest.mark.parametrize(
-    "error", [Unprintable(), asyncio.CancelledError(), BaseExceptionGroup("g", [KeyError()])], ids=repr
-)
-@pytest.mark.parametrize("atomic", [False, True])
-def test_any_error_of_a_handler_is_a_failed_attempt(register, error, atomic) -> None:
-    @register("tests.odd", atomic=atomic)
+ODD = [
+    Unprintable(),
+    Panic("unreachable"),
+    KeyboardInterrupt("mine"),
+    GeneratorExit("mine"),
+    asyncio.CancelledError(),
+    BaseExceptionGroup("g", [KeyError()]),
+    BaseExceptionGroup("g", [KeyboardInterrupt(), Panic()]),
+]
+
+
+@pytest.mark.parametrize("error", ODD, ids=repr)
+@pytest.mark.parametrize("kind", ["", "atomic", "idempotent", "async"])
+def test_any_error_of_a_handler_is_a_failed_attempt(register, error, kind) -> None:
     def odd() -> None:
         raise error
 
-    run = start([{"name": "one", "type": "tests.odd"}])
-    row = step_run(run, "one")
-    assert (fresh(run).status, row.status) == ("failed", "failed")
+    async def odd_in_a_loop() -> None:
+        raise error
+
+    register("tests.odd", atomic=kind == "atomic", idempotent=kind == "idempotent")(
+        odd_in_a_loop if kind == "async" else odd
+    )
+    run = start(
+        [{"name": "one", "type": "tests.odd", "retry": {"attempts": 2, "delay": 0}}, {"type": "tests.note"}]
+    )
+    row = step_run(run, "one", attempt=2)
+    assert (fresh(run).status, history(run)) == ("failed", ["one:failed", "one:failed"])
     assert row.error_type.endswith(type(error).__name__)
-    assert row.error
+    assert (bool(row.error), row.crashes) == (True, 0)
 
 
-@pytest.mark.parametrize(("error", "crashes"), [(KeyboardInterrupt, 0), (SystemExit, 1)])
+def test_an_error_that_is_no_exception_is_retried_and_handled_by_its_name(register) -> None:
+    @register("tests.panic", retry=Retry(attempts=3, delay=0, errors=Panic))
+    def panic() -> None:
+        raise Panic("unreachable")
+
+    steps = [{"name": "one", "type": "tests.panic", "on_error": {"Panic": "rescue"}}]
+    run = start([*steps, {"name": "rescue", "type": "tests.note", "needs": "jump"}])
+    assert (run.status, history(run)) == ("done", [*["one:failed"] * 3, "rescue:done"])
+
+
+def test_an_error_that_is_no_exception_while_params_are_converted_is_a_failed_attempt(register) -> None:
+    class Panicking(forms.Form):
+        amount = forms.IntegerField()
+
+        def clean_amount(self) -> int:
+            raise Panic("unreachable")
+
+    register("tests.panicking", form=Panicking)(lambda context, amount: amount)
+    run = start(
+        [{"name": "one", "type": "tests.panicking", "with": {"amount": "{{ amount }}"}}], {"amount": 1}
+    )
+    assert (run.status, step_run(run, "one").error) == ("failed", "unreachable")
+
+
+def test_a_callback_after_the_commit_that_raises_no_exception_is_not_the_steps(register, caplog) -> None:
+    def panic() -> None:
+        raise Panic("unreachable")
+
+    @register("tests.calls_back", atomic=True)
+    def call_back() -> None:
+        transaction.on_commit(panic)
+
+    run = start([{"name": "one", "type": "tests.calls_back"}, {"name": "two", "type": "tests.note"}])
+    assert (run.status, history(run)) == ("done", ["one:done", "two:done"])
+    assert "Panic: unreachable" in caplog.text
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def interrupt_in_a_group() -> None:
+    try:
+        interrupt()
+    except KeyboardInterrupt as error:
+        raise BaseExceptionGroup("tasks", [error]) from None
+
+
+@pytest.mark.parametrize(
+    ("stop", "error", "crashes"),
+    [
+        (interrupt, KeyboardInterrupt, 0),
+        (interrupt_in_a_group, BaseExceptionGroup, 0),
+        (sys.exit, SystemExit, 1),
+    ],
+)
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_process_that_is_stopped_in_a_handler_gives_the_step_back(register, error, crashes, atomic) -> None:
+def test_a_process_that_is_stopped_in_a_handler_gives_the_step_back(
+    register, stop, error, crashes, atomic
+) -> None:
     calls = []
 
     @register("tests.stopped", atomic=atomic)
     def stopped() -> None:
         calls.append(1)
         if len(calls) == 1:
-            raise error
+            stop()
 
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(error):
         start([{"name": "one", "type": "tests.stopped"}])
+    assert signal.getsignal(signal.SIGINT) is handler
     run = Run.objects.get()
     assert history(run) == ["one:pending"]
     assert let_time_pass(run).status == "done"

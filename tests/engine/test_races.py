@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from datetime import timedelta
@@ -89,7 +90,7 @@ def test_a_step_given_back_while_its_run_is_ending_is_not_left_in_a_final_run(re
     @register("tests.stop")
     def stop(context) -> None:
         cancel_run(context.run_id)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     define("flow", steps=[{"name": "stop", "type": "tests.stop"}, {**FIRST, "needs": []}])
     with silent_commit():

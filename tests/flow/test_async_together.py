@@ -189,6 +189,45 @@ def test_each_has_its_own_timeout_error_and_outcome(register) -> None:
     assert {key for key in run.state if key.startswith("item")} == {"item0", "item3", "item6"}
 
 
+class Panic(BaseException):
+    """What a binding to another language raises."""
+
+
+@pytest.mark.parametrize("error", [Panic, KeyboardInterrupt])
+def test_one_that_raises_no_exception_fails_and_the_others_are_done(meeting, error) -> None:
+    def act(context: Any) -> int:
+        if context.index == 1:
+            raise error
+        return int(context.index)
+
+    under = meeting(4, act)
+    run = spread(4, on_error="continue")
+    work("default")
+    assert (fresh(run).status, step_run(run, "call", index=-1).output) == ("done", [0, None, 2, 3])
+    assert (step_run(run, "call", index=1).error_type.rpartition(".")[2], set(under.calls.values())) == (
+        error.__name__,
+        {1},
+    )
+
+
+def test_one_whose_task_breaks_the_loop_is_called_alone_and_fails(register) -> None:
+    @register("tests.call")
+    async def call(context: Any) -> int:
+        if context.index == 1:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(interrupt())
+        return int(context.index)
+
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    run = spread(3, on_error="continue")
+    with pytest.raises(KeyboardInterrupt):
+        work("default")
+    work("default")
+    assert (fresh(run).status, step_run(run, "call", index=-1).output) == ("done", [0, None, 2])
+
+
 def test_handlers_use_the_database(register) -> None:
     @register("tests.call")
     async def call(context: Any) -> int:

@@ -71,6 +71,7 @@ def test_other_steps_are_called(called: list[int]) -> None:
         (End("enough"), ["charge"], "done"),
         (PermanentError("card refused"), [], "failed"),
         (PermanentError, [], "failed"),
+        (BaseException("a panic"), [], "failed"),
         (lambda context: PermanentError("card refused"), [], "failed"),
     ],
 )

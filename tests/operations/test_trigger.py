@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_an_interrupt_while_a_step_runs_leaves_the_run_to_the_clock(
     def press() -> str:
         if not pressed:
             pressed.append(1)
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return "second try"
 
     register("tests.press")(press)
