@@ -80,13 +80,8 @@ class Worker(rq.Worker):
         pid = self.horse_pid
         found = super().wait_for_horse()
         if pid and found[1] != os.EX_OK:
-            self.clock.tell(f"died {worker_name_of(pid)}")
+            self.clock.tell(f"died {worker_name(pid)}")
         return found
-
-
-def worker_name_of(pid: int) -> str:
-    """Return the name by which step runs know the process ``pid`` of this host."""
-    return f"{worker_name().rpartition(':')[0]}:{pid}"
 
 
 class ClockBeside:

@@ -44,7 +44,7 @@ def recover_expired(using: str, *, pause: Callable[[float], bool] | None = None)
 
 
 def recover_worker(using: str, name: str) -> int:
-    """Make ready again what the process ``name`` (``host:pid``) held; return how many.
+    """Make ready again what the process ``name``, a ``worker_name``, held; return how many.
 
     It is known to be dead: its leases need not expire.
     """

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from functools import cache
+from uuid import uuid4
+
+# Two machines may have one host name, and their processes the same ids: containers on the host's network,
+# clones. Forks keep it, so that a worker knows the names of the processes that it forked.
+_FAMILY = uuid4().hex[:8]
 
 
 @cache
@@ -12,6 +17,9 @@ def _host() -> str:
     return socket.gethostname()[:200]
 
 
-def worker_name() -> str:
-    """Return the name that a step run keeps of who executes it: host and process."""
-    return f"{_host()}:{os.getpid()}"
+def worker_name(pid: int | None = None) -> str:
+    """Return the name that a step run keeps of who executes it: host, a random part, and process.
+
+    With ``pid`` it is the name of that process, which this one has forked.
+    """
+    return f"{_host()}:{_FAMILY}:{os.getpid() if pid is None else pid}"

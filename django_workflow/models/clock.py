@@ -19,7 +19,7 @@ class ClockQuerySet(RowQuerySet["Clock"]):
 
 
 class Clock(Row):
-    """A process that ticks. ``name`` is its host and process."""
+    """A process that ticks. ``name`` is its host, a random part, and process."""
 
     name = models.CharField(_("name"), max_length=255, unique=True)
     started_at = models.DateTimeField(_("started at"))

@@ -17,7 +17,7 @@ from django_workflow import define, trigger
 from django_workflow import worker as worker_module
 from django_workflow.engine.who import worker_name
 from django_workflow.models import Clock, StepRun
-from django_workflow.worker import ClockBeside, worker_name_of
+from django_workflow.worker import ClockBeside
 from tests.crashes.test_killed_workers import let_go, start_holding, wait_for_handler
 from tests.servers.redis_server import RedisServer
 from tests.support.load import all_ended, start_chains
@@ -55,7 +55,7 @@ def ticking(count: int = 1) -> bool:
 def test_it_ticks_a_clock_and_ends_it(worker: Process) -> None:
     wait_until(ticking, what="a clock")
     (clock,) = clocks_of(worker)
-    assert Clock.objects.get().name == worker_name_of(clock)
+    assert Clock.objects.get().name.endswith(f":{clock}")
     assert worker.stop() == 0
     assert clocks_of(worker) == []
     assert not Clock.objects.exists()
@@ -192,8 +192,24 @@ def test_a_forked_process_takes_up_what_comes_soon(processes: Processes) -> None
     assert worker.output.count("jobs.work('default', 'default') (") <= 5
 
 
-def test_processes_of_this_host_are_known_by_their_ids() -> None:
-    assert worker_name_of(os.getpid()) == worker_name()
+def test_a_forked_process_has_the_name_that_its_worker_knows() -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, worker_name().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 1000).decode() == worker_name(child) != worker_name()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_another_machine_with_the_same_host_name_and_process_id_has_another_name() -> None:
+    code = f"from django_workflow.engine.who import worker_name; print(worker_name({os.getpid()}))"
+    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    name, other = worker_name(), elsewhere.stdout.strip()
+    assert (name.split(":")[0], name.split(":")[-1]) == (other.split(":")[0], other.split(":")[-1])
+    assert name != other
 
 
 # What a worker does to its clock

@@ -27,7 +27,7 @@ from ...engine.tick import clock_aliases, is_migrated, tick
 logger = logging.getLogger("django_workflow")
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-# What a worker tells the clock beside it: "died host:pid". The end of its lines is the worker's end.
+# What a worker tells the clock beside it: "died" and a name. The end of its lines is the end of the worker.
 DIED = "died "
 STOP = ""
 
