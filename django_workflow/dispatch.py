@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +24,7 @@ from django.db import transaction
 from rq import Queue
 
 from .conf import get_settings
+from .elapsed import is_recent
 from .line import Line, hasten
 from .process import remembered
 
@@ -98,8 +98,7 @@ def ring_for_bulk_after_commit(using: str, bulk_id: UUID) -> None:
 
 def is_redis_silent() -> bool:
     """Return whether a Redis did not answer when this process rang a moment ago; it is not asked anew."""
-    now = time.monotonic()
-    return any(line.is_down and now < line.silent_until + SILENT for line in _lines.values())
+    return any(line.is_down and is_recent(line.tried_at, SILENT) for line in _lines.values())
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq.connections import get_connection_kwargs
 
+from .elapsed import is_recent
+
 logger = logging.getLogger("django_workflow")
 
 Answer = TypeVar("Answer")
@@ -34,20 +36,19 @@ DEFAULT_TIMEOUTS = {
 class Line:
     """One Redis, and whether it answers. In an outage one thread tries again now and then, the others do not.
 
-    ``silent_until`` is a moment of the monotonic clock.
+    ``tried_at`` is a moment of the monotonic clock.
     """
 
     connection: Redis
     is_down: bool = False
-    silent_until: float = 0.0
+    tried_at: float = 0.0
 
     def ask(self, question: Callable[[], Answer], otherwise: Answer) -> Answer:
         """Return what ``question`` finds in Redis, or ``otherwise`` during an outage."""
         if self.is_down:
-            now = time.monotonic()
-            if now < self.silent_until:
+            if is_recent(self.tried_at, PAUSE):
                 return otherwise
-            self.silent_until = now + PAUSE
+            self.tried_at = time.monotonic()
         try:
             answer = question()
         except (RedisError, OSError) as error:
@@ -62,7 +63,7 @@ class Line:
         if not self.is_down:
             text = "Redis does not answer, so no worker is rung for; the clock does it later: %s: %s"
             logger.error(text, type(error).__name__, error)
-        self.is_down, self.silent_until = True, time.monotonic() + PAUSE
+        self.is_down, self.tried_at = True, time.monotonic()
 
 
 def hasten(connection: Redis) -> Redis:

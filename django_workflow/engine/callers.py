@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
+from ..elapsed import is_recent
 from ..exceptions import VerbRefused
 from ..models import Run, RunQuerySet, StepRun, StepRunQuerySet
 from ..process import remembered
@@ -96,14 +97,13 @@ def cancel_children(using: str, run_id: UUID) -> int:
 
 def repeat(using: str) -> int:
     """Do what a crash left out between a run and those that it called; return how many were moved."""
-    now = time.monotonic()
-    if now - _swept.get(using, -EVERY) < EVERY:
+    if is_recent(_swept.get(using), EVERY):
         return 0
     ended = _waiting(using).filter(_IS_OVER).order_by("run").values_list("run", flat=True).distinct()
     runs = list(ended[:BATCH])
     left = list(_left(using).order_by("pk")[:BATCH])
     if len(runs) < BATCH and len(left) < BATCH:
-        _swept[using] = now
+        _swept[using] = time.monotonic()
     to_retry = {row.child_id for row in _to_retry(using)[:BATCH] if _is_to_retry(row)}
     acts: list[Callable[[], int]] = [
         *(partial(wake_callers, using, child_id, lock=lock_if_free) for child_id in to_retry),

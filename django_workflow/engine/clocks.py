@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from ..elapsed import is_recent
 from ..models import Clock
 from ..process import remembered
 from .now import database_now
@@ -21,7 +22,7 @@ def beat(using: str) -> None:
     """Say that this process ticks; asked at each tick, it writes every ten seconds."""
     name = worker_name()
     earlier = _beaten.get((using, name))
-    if earlier is not None and time.monotonic() - earlier < EVERY:
+    if is_recent(earlier, EVERY):
         return
     now = database_now(using)
     Clock.objects.using(using).filter(ticked_at__lt=now - FORGOTTEN_AFTER).delete()

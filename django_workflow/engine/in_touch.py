@@ -19,11 +19,20 @@ LONGEST_TICK = 3.0
 
 @dataclass(slots=True, kw_only=True)
 class _Contact:
-    """``since`` and ``latest`` are moments of the monotonic clock."""
+    """``since`` and ``latest`` are moments of the monotonic clock, ``by_wall`` is the latest, too."""
 
     since: float
     latest: float
+    by_wall: float
     follows_outage: bool = False
+
+    def gap(self) -> float:
+        """Return how many seconds ago the database answered last; infinity where no clock can tell.
+
+        The monotonic clock stands still while a machine is suspended, the wall clock does not.
+        """
+        passed = time.monotonic() - self.latest
+        return max(passed, time.time() - self.by_wall) if passed >= 0 else math.inf
 
 
 _contacts: dict[str, _Contact] = remembered({})
@@ -42,15 +51,19 @@ def note(using: str) -> None:
     """
     now, contact = time.monotonic(), _contacts.get(using)
     longest_gap = max(renewal_interval() * 1.5, LONGEST_TICK)
-    if contact is not None and now - contact.latest <= longest_gap:
-        contact.latest = now
+    if contact is not None and contact.gap() <= longest_gap:
+        contact.latest, contact.by_wall = now, time.time()
     else:
-        _contacts[using] = _Contact(since=now, latest=now, follows_outage=contact is not None)
+        _contacts[using] = _Contact(
+            since=now, latest=now, by_wall=time.time(), follows_outage=contact is not None
+        )
 
 
 def lose(using: str) -> None:
     """Note that the database did not answer."""
-    _contacts[using] = _Contact(since=time.monotonic(), latest=-math.inf, follows_outage=True)
+    _contacts[using] = _Contact(
+        since=time.monotonic(), latest=-math.inf, by_wall=-math.inf, follows_outage=True
+    )
 
 
 def is_in_touch(using: str) -> bool:

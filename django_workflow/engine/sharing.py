@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..conf import get_settings
+from ..elapsed import is_recent
 from ..process import remembered
 from ..registry import Handler
 
@@ -14,7 +15,7 @@ FAST = 0.05
 UNSHARED = 60.0
 
 _seconds: dict[str, float] = remembered({})
-_unshared_until: dict[str, float] = remembered({})
+_undone_at: dict[str, float] = remembered({})
 
 
 def may_share(handler: Handler | None) -> bool:
@@ -23,7 +24,7 @@ def may_share(handler: Handler | None) -> bool:
         return False
     if is_slow(handler):
         return False
-    return _unshared_until.get(handler.type, 0.0) <= time.monotonic()
+    return not is_recent(_undone_at.get(handler.type), UNSHARED)
 
 
 def shares_items(handler: Handler | None) -> bool:
@@ -56,4 +57,4 @@ def note_call(handler: Handler, seconds: float) -> None:
 
 def note_undone(handler: Handler) -> None:
     """Remember that a round was undone because of this type."""
-    _unshared_until[handler.type] = time.monotonic() + UNSHARED
+    _undone_at[handler.type] = time.monotonic()

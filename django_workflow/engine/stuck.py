@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from ..definition.program import Program
 from ..dispatch import ring_after_commit
+from ..elapsed import is_recent
 from ..exceptions import WorkflowError
 from ..models import Run, StepRun, StepRunQuerySet
 from ..process import remembered
@@ -51,9 +52,9 @@ def recover_stuck(using: str) -> int:
     It looks every five minutes, and at once again while there are more than one batch of them.
     """
     now = time.monotonic()
-    if now - _swept.get(using, -EVERY) < EVERY:
+    if is_recent(_swept.get(using), EVERY):
         return 0
-    for run_id in [run_id for run_id, at in _tried.items() if now - at >= EVERY]:
+    for run_id in [run_id for run_id, at in _tried.items() if not is_recent(at, EVERY)]:
         del _tried[run_id]
     stuck = find_stuck(using, but=list(_tried))
     if len(stuck) < BATCH:

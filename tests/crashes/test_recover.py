@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -135,9 +136,8 @@ def test_rule_18_a_database_error_breaks_the_touch(monkeypatch) -> None:
 )
 def test_rule_18_a_gap_begins_anew(monkeypatch, noted, is_in_touch) -> None:
     for moment in noted:
-        monkeypatch.setattr(
-            in_touch, "time", SimpleNamespace(monotonic=lambda moment=moment: 1000.0 + moment)
-        )
+        clock = partial(float, 1000 + moment)
+        monkeypatch.setattr(in_touch, "time", SimpleNamespace(monotonic=clock, time=clock))
         in_touch.note("default")
     assert in_touch.is_in_touch("default") == is_in_touch
 
@@ -156,9 +156,8 @@ def test_rule_18_with_a_short_lease_a_clock_that_ticks_every_second_is_in_touch(
 ) -> None:
     settings.DJANGO_WORKFLOW = {"QUEUE": None, "LEASE": "1s"}
     for moment in (0, 1.5):
-        monkeypatch.setattr(
-            in_touch, "time", SimpleNamespace(monotonic=lambda moment=moment: 1000.0 + moment)
-        )
+        clock = partial(float, 1000 + moment)
+        monkeypatch.setattr(in_touch, "time", SimpleNamespace(monotonic=clock, time=clock))
         in_touch.note("default")
     assert in_touch.is_in_touch("default")
 

@@ -154,11 +154,12 @@ def test_a_verb_on_a_run_that_was_deleted_meanwhile_is_refused(verb) -> None:
 
 
 def test_the_time_does_not_go_back_when_it_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    long_ago = time.monotonic() - now.READ_AGAIN_AFTER - 1
+    ago = now.READ_AGAIN_AFTER + 1
     # As after an answer that was half a second quicker than the next.
-    ahead = now._ask("default") + timedelta(seconds=0.5) - timedelta(seconds=now.READ_AGAIN_AFTER + 1)
-    monkeypatch.setitem(now._read, "default", (ahead, long_ago))
-    assert now.database_now("default") >= ahead + timedelta(seconds=now.READ_AGAIN_AFTER + 1)
+    ahead = now._ask("default") + timedelta(seconds=0.5 - ago)
+    reading = now._Reading(moment=ahead, monotonic=time.monotonic() - ago, wall=time.time() - ago)
+    monkeypatch.setitem(now._read, "default", reading)
+    assert now.database_now("default") >= ahead + timedelta(seconds=ago)
 
 
 def test_four_workers_start_every_join_once(register) -> None:

@@ -14,7 +14,7 @@ PACKAGE = "django_workflow"
 ROOT = Path(__file__).parent.parent.parent / PACKAGE
 
 FLOORS = (
-    ("exceptions", "durations", "process", "status", "storable", "outcomes", "signals"),
+    ("exceptions", "durations", "process", "status", "storable", "outcomes", "signals", "elapsed"),
     ("conf", "retry", "line"),
     ("references", "links"),
     ("codec", "telemetry"),

@@ -23,7 +23,8 @@ def crash(run: Run, name: str, **fields: Any) -> StepRun:
 def be_in_touch(using: str = "default", seconds: float = 60, *, follows_outage: bool = False) -> None:
     """Let this process have been in touch with the database for so long, without a break."""
     now = time.monotonic()
-    contact = in_touch._Contact(since=now - seconds, latest=now, follows_outage=follows_outage)
+    moments = {"since": now - seconds, "latest": now, "by_wall": time.time()}
+    contact = in_touch._Contact(**moments, follows_outage=follows_outage)
     in_touch._contacts[using] = contact
 
 
