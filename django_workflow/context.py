@@ -97,6 +97,16 @@ NO_CHANGES = StateChanges()
 
 
 @dataclass(slots=True, kw_only=True)
+class Hooks:
+    """What a call of a handler tells the engine through its context, and what it asks the engine there."""
+
+    lines: list[str] = field(default_factory=list)
+    done_of_total: tuple[float, float] | None = None
+    is_cancelled: Callable[[], bool] = lambda: False
+    beat: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True, kw_only=True)
 class StepContext:
     """The run around a handler call.
 
@@ -119,26 +129,23 @@ class StepContext:
     event: Event | None
     idempotency_key: str
     using: str = "default"
-    lines: list[str] = field(default_factory=list, repr=False)
-    done_of_total: tuple[float, float] | None = field(default=None, repr=False)
-    is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False)
-    beat: Callable[[], None] = field(default=lambda: None, repr=False)
+    _hooks: Hooks = field(default_factory=Hooks, repr=False)
 
     def log(self, *parts: object) -> None:
         """Keep a line of text on the step run: at most 1,000 lines of 2,000 characters."""
-        if len(self.lines) < MAX_LOG_LINES:
-            self.lines.append(clean_text(" ".join(str(part) for part in parts), MAX_LOG_LINE))
+        if len(self._hooks.lines) < MAX_LOG_LINES:
+            self._hooks.lines.append(clean_text(" ".join(str(part) for part in parts), MAX_LOG_LINE))
 
     def progress(self, done: float, total: float) -> None:
         """Say how far the step is: ``done`` of ``total``. Raises ``ValueError`` for no finite number."""
         pair = (float(done), float(total))
         if not all(math.isfinite(number) for number in pair):
             raise ValueError(f"progress({done!r}, {total!r}): two finite numbers are needed")
-        self.done_of_total = pair
+        self._hooks.done_of_total = pair
 
     def heartbeat(self) -> None:
         """Renew the lease now. Raises ``LeaseLost`` when the step belongs to another worker by now."""
-        self.beat()
+        self._hooks.beat()
 
     @property
     def cancelled(self) -> bool:
@@ -146,4 +153,4 @@ class StepContext:
 
         A handler may then stop early.
         """
-        return self.is_cancelled()
+        return self._hooks.is_cancelled()

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, connections
 
 from ..codec import check_size, decode, encode, load
 from ..conf import get_settings
-from ..context import State, StateChanges, StepContext
+from ..context import Hooks, State, StateChanges, StepContext
 from ..definition.expressions import Expression, Template
 from ..definition.program import Part
 from ..definition.spec import MAX_ITEMS, RESERVED_STATE
@@ -24,6 +24,7 @@ from .deadline import DeadlinePassed, deadline
 from .event_context import event_for
 from .meaning import interpret
 from .moves import Finished, Passed, Spread
+from .news import News
 from .outage import NotRecorded, is_lost, is_passing, note_loss
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
@@ -45,6 +46,7 @@ class Attempt:
     params: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     context: StepContext | None = None
+    hooks: Hooks = field(default_factory=Hooks)
     limit: timedelta | None = None
     # By the monotonic clock: when the handler was called.
     began: float = 0.0
@@ -80,7 +82,7 @@ def judge(going: Attempt, error: BaseException) -> Report:
             raise error
     if isinstance(error, DeadlinePassed):
         error = _timed_out(going)
-    report = report_error(error, going.params, going.context)
+    report = report_error(error, going.params, going.hooks)
     return _conceal(going, report)
 
 
@@ -196,7 +198,9 @@ def open_call(going: Attempt) -> dict[str, Any]:
     name = going.handler.signature.context_name
     arguments = going.arguments if name is None else {**going.arguments, name: context}
     commit_start(claim, going.handler)
-    claim.lease.begin(None if limit is None else limit.total_seconds())
+    earlier = claim.step_run.logs or ()
+    news = News(hooks=going.hooks, handler=going.handler, arguments=going.arguments, earlier=earlier)
+    claim.lease.begin(None if limit is None else limit.total_seconds(), news)
     going.began = time.monotonic()
     return arguments
 
@@ -221,8 +225,8 @@ def understand(going: Attempt, outcome: Any) -> Report:
         call=meaning.call,
         changes=_checked_changes(context, claim),
         params=going.params,
-        lines=context.lines,
-        progress=progress_of(context),
+        lines=going.hooks.lines,
+        progress=progress_of(going.hooks),
     )
     return _conceal(going, report)
 
@@ -234,6 +238,7 @@ def _conceal(going: Attempt, report: Report) -> Report:
 def _make_context(going: Attempt) -> StepContext:
     claim, row = going.claim, going.claim.step_run
     about = row if going.undone is None else going.undone
+    going.hooks = Hooks(is_cancelled=claim.lease.is_cancelled, beat=claim.lease.demand)
     return StepContext(
         run_id=claim.run.pk,
         step_run_id=row.pk,
@@ -248,8 +253,7 @@ def _make_context(going: Attempt) -> StepContext:
         event=event_for(row, claim.using),
         idempotency_key=f"{claim.run.pk}:{row.step}:{row.visit}:{row.index}",
         using=claim.using,
-        is_cancelled=claim.lease.is_cancelled,
-        beat=claim.lease.demand,
+        _hooks=going.hooks,
     )
 
 

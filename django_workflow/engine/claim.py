@@ -246,6 +246,8 @@ def lock_claim(claim: Claim) -> None:
     if row is None:
         raise StaleClaim
     row.run = claim.run
+    # Renewals write what the handler says; it is recorded with its report, and must not be there twice.
+    row.logs = claim.step_run.logs
     claim.step_run = row
     claim.locked = True
 

@@ -24,6 +24,7 @@ from ..exceptions import LeaseLost
 from ..models import StepRun, StepRunQuerySet
 from . import in_touch
 from .give_back import RunIsBusy, give_back
+from .news import News
 from .now import database_now
 from .turns import renewing
 
@@ -60,14 +61,21 @@ class Lease:
     is_lost: bool = False
     run_is_ending: bool = False
     is_given_back: bool = False
+    # What the handler that runs has said.
+    news: News | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the handler has begun and not yet returned."""
         return self.begun is not None and not self.is_over
 
-    def begin(self, limit: float | None) -> None:
-        """Note that the handler starts now and may run for ``limit`` seconds.
+    @property
+    def has_news(self) -> bool:
+        """Whether a renewal would write something that the handler has said."""
+        return self.is_running and self.news is not None and self.news.is_due()
+
+    def begin(self, limit: float | None, news: News | None = None) -> None:
+        """Note that the handler starts now and may run for ``limit`` seconds; ``news`` is what it says.
 
         Raises ``LeaseLost`` when the step run is no longer ours, or may not be: for a whole lease it was not
         renewed.
@@ -78,6 +86,7 @@ class Lease:
             if self.is_lost or self.is_given_back:
                 raise _lost(self)
             self.begun, self.limit, self.is_over, self.overdue = now, limit, False, None
+            self.news = news
 
     def end(self) -> None:
         """Note that the handler has returned."""
@@ -234,8 +243,11 @@ def _return(using: str) -> None:
 
 
 def _renew_old(held: Iterable[Lease], now: float) -> None:
-    """Renew what is older than a third of a lease, as soon as nothing is being recorded, or before long."""
-    old = [lease for lease in held if now - lease.renewed > _lease() / 3]
+    """Renew what is older than a third of a lease, or has news, as soon as nothing is being recorded.
+
+    What is much older does not wait for that.
+    """
+    old = [lease for lease in held if now - lease.renewed > _lease() / 3 or lease.has_news]
     for using in {lease.using for lease in old}:
         leases = [lease for lease in old if lease.using == using]
         if _is_private(using):
@@ -269,7 +281,10 @@ def _look(using: str, leases: Sequence[Lease], *, renews: bool) -> None:
     at = time.monotonic()
     ids, tokens = [lease.step_run_id for lease in leases], {lease.token for lease in leases}
     rows = StepRun.objects.using(using).filter(pk__in=ids, lease_token__in=tokens)
-    renewed = _renew(using, rows, database_now(using) + get_settings().LEASE) if renews else set()
+    news = {lease.step_run_id: lease.news for lease in leases if lease.news is not None and lease.has_news}
+    renewed = _renew(using, rows, database_now(using) + get_settings().LEASE, news) if renews else set()
+    for step_run_id in renewed & set(news):
+        news[step_run_id].note_written()
     # An undo goes on while its run is ending.
     read = rows.values_list("pk", "lease_token", "run__ending", "undoes")
     found = {(pk, token): "" if undoes else ending for pk, token, ending, undoes in read}
@@ -281,17 +296,28 @@ def _look(using: str, leases: Sequence[Lease], *, renews: bool) -> None:
             lease.renewed = at
 
 
-def _renew(using: str, rows: StepRunQuerySet, until: datetime) -> set[UUID]:
-    """Move the expiry on and return whose it was. Rows that somebody writes right now are left for later."""
+def _renew(using: str, rows: StepRunQuerySet, until: datetime, news: Mapping[UUID, News]) -> set[UUID]:
+    """Move the expiry on, write news, and return whose it was.
+
+    Rows that somebody writes right now are left for later.
+    """
     features = connections[using].features
     if not features.has_select_for_update_skip_locked:
         rows.update(lease_until=until, due_at=until)
-        return set(rows.values_list("pk", flat=True))
+        ids = set(rows.values_list("pk", flat=True))
+        _write_news(rows, ids, news)
+        return ids
     with transaction.atomic(using=using):
         free = rows.select_for_update(skip_locked=True, no_key=features.has_select_for_no_key_update)
         ids = set(free.values_list("pk", flat=True))
         StepRun.objects.using(using).filter(pk__in=ids).update(lease_until=until, due_at=until)
+        _write_news(rows, ids, news)
     return ids
+
+
+def _write_news(rows: StepRunQuerySet, ids: set[UUID], news: Mapping[UUID, News]) -> None:
+    for step_run_id in ids & set(news):
+        rows.filter(pk=step_run_id).update(**news[step_run_id].columns())
 
 
 def _is_private(using: str) -> bool:

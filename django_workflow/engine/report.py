@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from ..context import NO_CHANGES, StateChanges, StepContext
+from ..context import NO_CHANGES, Hooks, StateChanges
 from ..exceptions import PermanentError, RetryAfter, RunTimeout
 from ..models import Run
 from ..retry import error_names, type_name
@@ -42,7 +42,7 @@ class Report:
 def report_error(
     error: BaseException,
     params: dict[str, Any] | None = None,
-    context: StepContext | None = None,
+    hooks: Hooks | None = None,
     *,
     action: str | None = None,
 ) -> Report:
@@ -62,8 +62,8 @@ def report_error(
     return Report(
         result=result,
         params=params,
-        lines=() if context is None else context.lines,
-        progress=None if context is None else progress_of(context),
+        lines=() if hooks is None else hooks.lines,
+        progress=None if hooks is None else progress_of(hooks),
         traceback=clean_text(text, MAX_TRACEBACK),
     )
 
@@ -80,9 +80,9 @@ def overdue(run: Run) -> RunTimeout:
     return RunTimeout(f"the run was not over by its deadline, {run.deadline:%Y-%m-%d %H:%M:%S %Z}")
 
 
-def progress_of(context: StepContext) -> dict[str, float] | None:
+def progress_of(hooks: Hooks) -> dict[str, float] | None:
     """Return what the handler said of its progress, as it is stored."""
-    if context.done_of_total is None:
+    if hooks.done_of_total is None:
         return None
-    done, total = context.done_of_total
+    done, total = hooks.done_of_total
     return {"done": done, "total": total}

@@ -30,12 +30,13 @@ def conceal(report: Report, secrets: Sequence[str]) -> Report:
         return report
     result = report.result
     if isinstance(result, Erred):
-        result = replace(result, message=_star(result.message, secrets))
-    lines = [_star(line, secrets) for line in report.lines]
-    return replace(report, result=result, lines=lines, traceback=_star(report.traceback, secrets))
+        result = replace(result, message=star(result.message, secrets))
+    lines = [star(line, secrets) for line in report.lines]
+    return replace(report, result=result, lines=lines, traceback=star(report.traceback, secrets))
 
 
-def _star(text: str, secrets: Sequence[str]) -> str:
+def star(text: str, secrets: Sequence[str]) -> str:
+    """Return ``text`` without ``secrets``."""
     for secret in secrets:
         text = text.replace(secret, STARS)
     return text

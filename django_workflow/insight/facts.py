@@ -20,7 +20,7 @@ from .passed_over import read_failed_steps
 
 # A run may have thousands of step runs; its page reads the latest, and of the others what stands for a step.
 LATEST = 200
-BIG = ("params", "output", "state_changes", "item", "event", "progress", "error", "traceback", "logs")
+BIG = ("params", "output", "state_changes", "item", "event", "error", "traceback", "logs")
 BIG_OF_RUN = ("input", "state", "output", "jumps", "error", "workflow__input", "workflow__on_failure")
 # Of an error, for a line of a table.
 SAID = 200

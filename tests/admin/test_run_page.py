@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_workflow import cancel_run, define, restart_run, trigger
-from django_workflow.models import Run
+from django_workflow.models import Run, StepRun
 from tests.support.admin_step_types import change_url
+from tests.support.runs import abandon
 
 from .conftest import Login, MakeRun
 
@@ -117,6 +120,22 @@ def test_a_fragment_is_new_when_the_run_has_changed(login: Login, make_run: Make
     assert "It was cancelled at" in second.text
     restart_run(run)
     assert look(client, run, second.headers["ETag"]).status_code == 200
+
+
+def test_a_running_step_shows_how_far_it_is_and_its_log_lines(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "view_run_payload")
+    run = make_run(SLEEP)
+    row = abandon(run, "rest", worker="here:1")
+    first = look(client, run)
+    until = timezone.now() + timedelta(minutes=1)
+    said = {"progress": {"done": 3.0, "total": 10.0}, "logs": ["one", "two & three"]}
+    StepRun.objects.filter(pk=row.pk).update(lease_until=until, due_at=until, **said)
+    second = look(client, run, first.headers["ETag"])
+    assert second.status_code == 200
+    assert "3 of 10, here:1" in second.text
+    opened = look(client, run, open=str(row.pk)).text
+    assert ">one\ntwo &amp; three\n</pre>" in opened
+    assert "<dd>3 of 10</dd>" in opened
 
 
 def test_a_fragment_is_another_one_where_another_step_is_open(login: Login, make_run: MakeRun) -> None:

@@ -220,3 +220,15 @@ def test_a_deleted_version_is_impossible_while_it_has_runs() -> None:
         run.version.delete()
     assert fresh(run).version is not None
     assert history(run) == ["first:waiting"]
+
+
+def test_the_context_shows_a_handler_what_is_documented_and_nothing_else(register) -> None:
+    @register("tests.look")
+    def look(context) -> list[str]:
+        return [name for name in dir(context) if not name.startswith("_")]
+
+    fields = (
+        "attempt event idempotency_key index item run_id state step step_run_id steps using visit workflow"
+    )
+    verbs = "cancelled heartbeat log progress"
+    assert start([{"name": "one", "type": "tests.look"}]).output == sorted(f"{fields} {verbs}".split())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.template import Engine
+from django.template.base import TextNode
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [
@@ -15,6 +18,13 @@ SOURCES = [
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 EMPTY_WORDS = {"utils", "helpers", "services", "managers", "mixins", "base", "common"}
+
+TEMPLATES = [
+    path
+    for folder in (ROOT / "django_workflow", ROOT / "example_project")
+    for path in sorted(folder.rglob("templates/**/*"))
+    if path.is_file()
+]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -45,6 +55,13 @@ def measure(function: Function) -> int:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_keeps_the_rules_of_the_house(path: Path) -> None:
     assert list(find_problems(path.read_text(), str(path.relative_to(ROOT)))) == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_tag_of_a_template_breaks_over_two_lines(path: Path) -> None:
+    """Django prints one that does as text."""
+    texts = Engine.get_default().from_string(path.read_text()).nodelist.get_nodes_by_type(TextNode)
+    assert [text.s for text in texts if re.search("{[{%#]|[}%#]}", text.s)] == []
 
 
 @pytest.mark.parametrize(
