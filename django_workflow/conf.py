@@ -56,12 +56,20 @@ def get_settings() -> Settings:
     global _cached
     raw = getattr(settings, "DJANGO_WORKFLOW", None) or _EMPTY
     queues = getattr(settings, "RQ_QUEUES", None) or _EMPTY
-    if _cached is not None and _cached[0] is raw and _cached[1] is queues:
+    if _cached is not None and _cached[0] == raw and _cached[1] == queues:
         return _cached[2]
     given = dict(_readable(raw if isinstance(raw, Mapping) else _EMPTY))
     queue = given.get("QUEUE", "default" if queues else None)
-    _cached = (raw, queues, Settings(**{**given, "QUEUE": _unless_at_once(queue, queues)}))
-    return _cached[2]
+    found = Settings(**{**given, "QUEUE": _unless_at_once(queue, queues)})
+    _cached = (snapshot(raw), snapshot(queues), found)
+    return found
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy of a setting that stays as it is when the setting is changed in place."""
+    if isinstance(value, dict):
+        return {key: snapshot(part) for key, part in value.items()}
+    return [snapshot(part) for part in value] if isinstance(value, list) else value
 
 
 def _unless_at_once(queue: str | None, queues: Any) -> str | None:

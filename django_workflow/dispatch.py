@@ -19,11 +19,10 @@ from uuid import UUID, uuid4
 
 import django_rq
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from rq import Queue
 
-from .conf import get_settings
+from .conf import get_settings, snapshot
 from .elapsed import is_recent
 from .line import Line, hasten
 from .process import remembered
@@ -98,7 +97,9 @@ def ring_for_bulk_after_commit(using: str, bulk_id: UUID) -> None:
 
 def is_redis_silent() -> bool:
     """Return whether a Redis did not answer when this process rang a moment ago; it is not asked anew."""
-    return any(line.is_down and is_recent(line.tried_at, SILENT) for line in _lines.values())
+    with _lock:
+        lines = list(_lines.values())
+    return any(line.is_down and is_recent(line.tried_at, SILENT) for line in lines)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -183,7 +184,7 @@ def find_bell(queue: str) -> Bell | None:
     """Return the doorbell of a queue, made once a process; None, and once a log line, where there is none."""
     config = (getattr(settings, "RQ_QUEUES", None) or {}).get(queue)
     known = _bells.get(queue)
-    if known is not None and known.config is config:
+    if known is not None and known.config == config:
         return known
     if config is None:
         _say_once(queue, "it is not in RQ_QUEUES")
@@ -191,14 +192,7 @@ def find_bell(queue: str) -> Bell | None:
     with _lock:
         try:
             _bells[queue] = _make_bell(queue, config)
-        except (
-            AttributeError,
-            ImproperlyConfigured,
-            ImportError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except Exception as error:  # A project's own queue class may raise anything.
             _say_once(queue, f"what RQ_QUEUES says of it cannot be used: {type(error).__name__}: {error}")
             return None
         return _bells[queue]
@@ -217,4 +211,4 @@ def _make_bell(name: str, config: Mapping[str, Any]) -> Bell:
         line = _lines[where] = Line(connection=hasten(django_rq.get_connection(name)))
     # A doorbell that ran in trigger() would be no doorbell: with ASYNC off it waits for a worker too.
     queue = django_rq.get_queue(name, is_async=True, commit_mode="auto", connection=line.connection)
-    return Bell(queue=queue, line=line, config=config)
+    return Bell(queue=queue, line=line, config=snapshot(config))

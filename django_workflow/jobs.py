@@ -30,6 +30,7 @@ from .dispatch import PREFIX, Bell, find_bell, ring, ring_for_bulk
 from .engine import bulk, execute
 from .engine.leases import allow_kill
 from .engine.tick import has_ready
+from .engine.who import executing_job
 
 logger = logging.getLogger("django_workflow")
 
@@ -52,12 +53,12 @@ def work(alias: str, queue: str) -> None:
     Returns normally whatever happens: the rows say what is to be done, and the clock rings for it.
     """
     close_old_connections()
-    job = get_current_job()
-    if job is not None:
-        allow_kill()
-    shift = Shift(alias=alias, queue=queue, bell=find_bell(queue), job=job)
     try:
-        with _ending_on_sigterm(shift):
+        job = get_current_job()
+        if job is not None:
+            allow_kill()
+        shift = Shift(alias=alias, queue=queue, bell=find_bell(queue), job=job)
+        with executing_job("" if job is None else job.id), _ending_on_sigterm(shift):
             shift.work()
     except Exception:
         text = "Work on queue %r of database %r broke off; the clock rings for what is left."

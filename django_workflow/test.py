@@ -25,14 +25,15 @@ from django.test import override_settings
 from django.utils import timezone
 
 from . import api
+from .api.finding import lookup_of
 from .definition.program import UNDO
 from .engine import bulk, control, create
-from .engine.callbacks import call_back, is_of_test_case, own_callbacks
 from .engine.execute import work
 from .engine.leases import without_keeper
 from .engine.now import database_now, held_clock, set_clock
 from .engine.programs import get_program
 from .engine.stand_ins import standing_in
+from .engine.transactions import call_back, is_of_test_case, own_callbacks
 from .models import BulkAction, Run, StepRun, Workflow
 from .status import RunStatus, StepStatus
 
@@ -196,8 +197,7 @@ class Kit:
         self.execute_due()
         if isinstance(run, Run):
             return run
-        runs = Run.objects.using(self.using)
-        return runs.get(workflow__name=run[0], key=run[1]) if isinstance(run, tuple) else runs.get(pk=run)
+        return Run.objects.using(self.using).get(**lookup_of(run))
 
     def _check(self) -> None:
         connection = connections[self.using]

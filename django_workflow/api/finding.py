@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -38,12 +39,25 @@ def find_run(run: RunLike, using: str | None) -> Run:
         return run
     runs = Run.objects.using(create.write_alias(using))
     try:
-        found = (
-            runs.filter(workflow__name=run[0], key=run[1]) if isinstance(run, tuple) else runs.filter(pk=run)
-        )
+        found = runs.filter(**lookup_of(run))
     except ValidationError:
         found = runs.none()
     row = found.first()
     if row is None:
         raise WorkflowNotFound(f"no run {run!r} on database {runs.db!r}")
     return row
+
+
+def lookup_of(run: UUID | str | tuple[str, str]) -> dict[str, Any]:
+    """Return how the run of that id, or ``(workflow name, key)``, is looked up. Raises ``TypeError``."""
+    if not isinstance(run, tuple):
+        return {"pk": run}
+    workflow, key = split_key(run)
+    return {"workflow__name": workflow, "key": key}
+
+
+def split_key(run: tuple[str, ...]) -> tuple[str, str]:
+    """Return workflow name and key. Raises ``TypeError`` where there are not two texts."""
+    if len(run) != 2 or not all(isinstance(part, str) for part in run):
+        raise TypeError(f"{run!r} must be a Run, its id, or (workflow name, key)")
+    return run[0], run[1]

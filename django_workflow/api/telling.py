@@ -9,7 +9,7 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from ..engine import approvals, create, send
 from ..models import Run, StepRun
-from .finding import RunLike, alias_of, find_run, known_user
+from .finding import RunLike, alias_of, find_run, known_user, split_key
 
 
 def send_event(
@@ -26,7 +26,7 @@ def send_event(
     ``WorkflowNotFound`` for an unknown run or workflow, ``NotStorable`` and ``ValueError``.
     """
     if isinstance(run, tuple):
-        alias, (workflow, key) = create.write_alias(using), run
+        alias, (workflow, key) = create.write_alias(using), split_key(run)
         found = create.find_workflow(workflow, alias)
         return send.send_to_key(alias, found, key, name, payload, event_id=id)
     row = find_run(run, using)

@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from ..conf import get_settings
 from ..exceptions import LeaseLost
 from .attempt import Attempt, begin, close_call, judge, open_call, prepare, understand
-from .call import Overdue, Transactions, await_handler, close_transactions, open_transactions
+from .call import Overdue, await_handler
 from .claim import Claim
 from .deadline import DeadlinePassed
 from .gate import StaleClaim
@@ -25,6 +25,7 @@ from .safely import record_safely
 from .sharing import is_concurrent
 from .single import tell_lost, verdict
 from .stand_ins import has_stand_in
+from .transactions import Transactions, close_transactions, open_transactions
 from .waits import has_timed_out
 
 # Claims, and holds, up to so many more steps of the kind.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from copy import copy
 from functools import partial
-from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
@@ -22,10 +19,8 @@ from .record import conclude, write
 from .recording import Keep, Recording, work_out
 from .report import Report, report_error
 from .safely import record_safely, repeat
-from .stopping import is_interrupt
+from .transactions import count_callbacks, make_robust
 from .turns import writing
-
-logger = logging.getLogger("django_workflow")
 
 
 def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | None:
@@ -53,7 +48,7 @@ def _attempt_atomic(
     with ExitStack() as until_committed, transaction.atomic(using=claim.using):
         hold_writers(claim.using, until_committed)
         _lock(claim)
-        earlier = len(connections[claim.using].run_on_commit)
+        earlier = count_callbacks(claim.using)
         with watching(claim):
             report = attempt(claim, handler)
         if isinstance(report.result, Erred):
@@ -85,28 +80,6 @@ def _restore(claim: Claim, before: Run) -> None:
     claim.locked = False
     claim.run = copy(before)
     claim.step_run.run = claim.run
-
-
-def make_robust(using: str, since: int) -> None:
-    """Let what the handler registered raise after the commit: that is logged, and not the step's."""
-    callbacks: list[Any] = connections[using].run_on_commit
-    callbacks[since:] = [
-        (savepoints, _made_robust(call), True) for savepoints, call, _robust in callbacks[since:]
-    ]
-
-
-def _made_robust(call: Callable[[], object]) -> Callable[[], None]:
-    """Django's own ``robust`` logs an Exception, and lets any other error through."""
-
-    def call_and_log() -> None:
-        try:
-            call()
-        except BaseException as error:
-            if isinstance(error, (Exception, SystemExit)) or is_interrupt(error):
-                raise
-            logger.exception("An on_commit callback of a step raised an error; its run continues.")
-
-    return call_and_log
 
 
 def _lock(claim: Claim) -> None:

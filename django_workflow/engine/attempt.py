@@ -25,7 +25,7 @@ from .event_context import event_for
 from .meaning import interpret
 from .moves import Finished, Passed, Spread
 from .news import News
-from .outage import NotRecorded, is_lost, is_passing, note_loss
+from .outage import NotRecorded, forget_losses, is_lost, is_passing, note_loss
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
 from .secrecy import conceal, secrets_of
@@ -80,6 +80,7 @@ def judge(going: Attempt, error: BaseException) -> Report:
             raise NotRecorded from error
         if going.handler.atomic and is_passing(error):
             raise error
+    forget_losses(going.claim.step_run.pk)
     if isinstance(error, DeadlinePassed):
         error = _timed_out(going)
     report = report_error(error, going.params, going.hooks)
@@ -215,6 +216,7 @@ def understand(going: Attempt, outcome: Any) -> Report:
     """Return the report of what the handler gave."""
     claim, context = going.claim, going.context
     assert context is not None
+    forget_losses(claim.step_run.pk)
     meaning = interpret(claim, outcome)
     encoded = encode(meaning.output, "output", using=claim.using)
     check_size(encoded, "output", get_settings().MAX_BYTES)

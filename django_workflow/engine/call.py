@@ -11,24 +11,18 @@ from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.db import connections
 
 from ..conf import get_settings
 from ..context import StepContext
 from ..definition.spec import StepSpec
-from ..exceptions import LeaseLost, OutcomeError
+from ..exceptions import LeaseLost
 from ..models import StepRun
 from ..registry import Handler
 from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .now import database_now
 from .stand_ins import answer, has_stand_in
-
-# How both of PostgreSQL's drivers number a transaction that is open, and one that an error has stopped.
-_OPEN = (2, 3)
-
-# By alias: autocommit, whether in an atomic block, and how deep.
-Transactions = Mapping[str, tuple[bool, bool, int]]
+from .transactions import close_transactions, open_transactions
 
 
 def time_limit(spec: StepSpec, handler: Handler) -> timedelta | None:
@@ -100,51 +94,3 @@ async def await_handler(handler: Handler, arguments: Mapping[str, Any], limit: t
         if timer.expired():
             raise Overdue from None
         raise
-
-
-def _transaction_of(connection: Any) -> tuple[bool, bool, int]:
-    return connection.autocommit, connection.in_atomic_block, len(connection.savepoint_ids)
-
-
-def open_transactions() -> Transactions:
-    """Return, by alias, in which transactions this thread's connections are."""
-    return {each.alias: _transaction_of(each) for each in connections.all(initialized_only=True)}
-
-
-def close_transactions(before: Transactions) -> None:
-    """Roll back what a handler left open. Raises ``OutcomeError`` where it did."""
-    left_open = [
-        connection.alias
-        for connection in connections.all(initialized_only=True)
-        if connection.connection is not None
-        and _roll_back(connection, *before.get(connection.alias, (True, False, 0)))
-    ]
-    if left_open:
-        raise OutcomeError(f"the handler left a transaction open on {left_open[0]!r}; it was rolled back.")
-
-
-def _roll_back(connection: Any, autocommit: bool, in_atomic_block: bool, depth: int) -> bool:
-    """Roll back what the handler left open; return whether it left anything."""
-    if in_atomic_block:
-        if not connection.in_atomic_block or len(connection.savepoint_ids) <= depth:
-            return False
-        savepoint = connection.savepoint_ids[depth]
-        del connection.savepoint_ids[depth:], connection.atomic_blocks[depth + 1 :]
-        connection.needs_rollback = False
-        if savepoint is not None:
-            connection.savepoint_rollback(savepoint)
-        return True
-    if not autocommit or not (connection.in_atomic_block or _is_open(connection)):
-        return False
-    connection.in_atomic_block = connection.needs_rollback = False
-    del connection.savepoint_ids[:], connection.atomic_blocks[:]
-    connection.rollback()
-    connection.set_autocommit(True)
-    return True
-
-
-def _is_open(connection: Any) -> bool:
-    """Whether a transaction is open, be it by a BEGIN of the handler's own."""
-    raw = connection.connection
-    status = getattr(getattr(raw, "info", None), "transaction_status", 0)
-    return not connection.autocommit or bool(getattr(raw, "in_transaction", False)) or status in _OPEN

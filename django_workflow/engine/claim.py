@@ -29,7 +29,7 @@ from .sharing import is_concurrent
 from .statements import take
 from .telling import tell_started
 from .waits import AWAITED, TIMEOUT, TIMER, event_of
-from .who import worker_name
+from .who import job_id, worker_name
 
 # The most step runs of one claim.
 BATCH = 50
@@ -217,6 +217,7 @@ def lease_values(program: Program, row: StepRun, now: datetime, *, token: UUID, 
         "lease_until": until,
         "due_at": until,
         "worker": worker_name(),
+        "job_id": job_id(),
         "started_at": started_at,
         "solo": solo,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -15,11 +14,13 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from ..dispatch import ring_after_commit
+from ..elapsed import is_recent
 from ..models import StepRun
 from ..process import remembered
 from ..status import StepStatus
 from .claim import Claim
 from .give_back import give_back
+from .transactions import is_closed
 
 logger = logging.getLogger("django_workflow")
 
@@ -29,9 +30,10 @@ ENDED = {"57P01", "57P02", "57P03", "57P05", "2006", "2013", "2055"}
 PASSING = {"40P01", "40001", "55P03", "1205", "1213"}
 
 
-# So often in one process a step loses its connection before that is taken for its own doing.
+# So often in one process, in so many seconds, a step loses its connection before that is its own doing.
 LOSSES = 3
-_losses: Counter[UUID] = remembered(Counter())
+LOSSES_WITHIN = 3600.0
+_losses: dict[UUID, list[float]] = remembered({})
 
 
 class NotRecorded(Exception):
@@ -40,20 +42,29 @@ class NotRecorded(Exception):
 
 def is_lost(using: str, error: Exception, before: Any = None) -> bool:
     """Return whether ``error`` came of a connection that is gone, or is another one than ``before``."""
-    connection = connections[using]
-    if connection.closed_in_transaction:
+    if is_closed(using):
         return False  # Closed by the handler, and not by the database.
+    connection = connections[using]
     raw, code = connection.connection, _code(error)
     if raw is None or (before is not None and raw is not before) or code in ENDED or code.startswith("08"):
         return True
-    is_closed = getattr(raw, "closed", None)
-    return bool(is_closed) if is_closed is not None else not connection.is_usable()
+    closed = getattr(raw, "closed", None)
+    return bool(closed) if closed is not None else not connection.is_usable()
 
 
 def note_loss(step_run_id: UUID) -> bool:
     """Note that a handler lost its connection; return whether that may still be the database's doing."""
-    _losses[step_run_id] += 1
-    return _losses[step_run_id] <= LOSSES
+    _losses.setdefault(step_run_id, []).append(time.monotonic())
+    for each, moments in list(_losses.items()):
+        _losses[each] = [moment for moment in moments if is_recent(moment, LOSSES_WITHIN)]
+        if not _losses[each]:
+            _losses.pop(each, None)
+    return len(_losses.get(step_run_id, ())) <= LOSSES
+
+
+def forget_losses(step_run_id: UUID) -> None:
+    """Note that a call ended with its connection in order: it is not the step that loses it."""
+    _losses.pop(step_run_id, None)
 
 
 def is_passing(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from ..exceptions import LeaseLost
 from ..models import Run
-from .atomic import hold_renewals, hold_writers, make_robust
+from .atomic import hold_renewals, hold_writers
 from .attempt import attempt
 from .claim import Claim
 from .gate import StaleClaim, watching
@@ -25,6 +25,7 @@ from .safely import record_safely
 from .sharing import may_share, note_undone
 from .single import execute, tell_lost, verdict
 from .statements import write as write_entries
+from .transactions import count_callbacks, is_closed, make_robust
 from .turns import writing
 from .waits import has_timed_out
 
@@ -158,10 +159,10 @@ def _attempt_together(claims: Sequence[Claim], keep: Keep) -> Worked:
         hold_writers(using, until_committed)
         _lock_runs(using, claims)
         until = time.monotonic() + _longest(using)
-        earlier = len(connections[using].run_on_commit)
+        earlier = count_callbacks(using)
         for claim in claims:
             worked.append((claim, _attempt(claim, keep)))
-            if time.monotonic() > until or len(connections[using].run_on_commit) > earlier:
+            if time.monotonic() > until or count_callbacks(using) > earlier:
                 break
         hold_renewals(using, until_committed)
         _write_worked(using, worked)
@@ -188,8 +189,7 @@ def _attempt(claim: Claim, keep: Keep) -> Recording:
         if is_lost(claim.using, error):
             raise
         raise Undone(claim) from error
-    is_closed = connections[claim.using].closed_in_transaction
-    if isinstance(report.result, Erred) or claim.is_stale or is_closed:
+    if isinstance(report.result, Erred) or claim.is_stale or is_closed(claim.using):
         raise Undone(claim)
     return work_out(claim, report, keep=keep)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from .claim import Claim
 from .moves import Erred
@@ -16,6 +16,7 @@ from .outage import is_lost
 from .record import record
 from .recording import Keep
 from .report import Report, report_error
+from .transactions import is_closed
 
 Outcome = TypeVar("Outcome")
 
@@ -44,7 +45,7 @@ def repeat(act: Callable[[], Outcome], using: str) -> Outcome:
         try:
             return act()
         except OperationalError as error:
-            if not left or is_lost(using, error) or connections[using].closed_in_transaction:
+            if not left or is_lost(using, error) or is_closed(using):
                 raise
             time.sleep(random.uniform(0.01, 0.1))
     raise AssertionError

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from ..context import StepContext
 from ..outcomes import Sleep, WaitForEvent
 
-_NONE: Mapping[str, Any] = {}
-_outputs: Mapping[str, Any] = _NONE
+# Of the thread, and of what it calls in an event loop: another test may run in another thread.
+_outputs: ContextVar[Mapping[str, Any] | None] = ContextVar("_outputs", default=None)
 
 
 @contextmanager
 def standing_in(outputs: Mapping[str, Any]) -> Iterator[None]:
     """Let ``outputs``, by step name, stand in for handlers in the body."""
-    global _outputs
-    _outputs = outputs
+    token = _outputs.set(outputs)
     try:
         yield
     finally:
-        _outputs = _NONE
+        _outputs.reset(token)
 
 
 def has_stand_in(step: str) -> bool:
     """Whether something stands in for the handler of the step named ``step``."""
-    return step in _outputs
+    return step in (_outputs.get() or ())
 
 
 def answer(context: StepContext) -> Any:
@@ -35,7 +35,7 @@ def answer(context: StepContext) -> Any:
     A callable is called with ``context`` each time. A ``Sleep`` or ``WaitForEvent`` waits once; what woke the
     step gives its output.
     """
-    given = _outputs[context.step]
+    given = (_outputs.get() or {})[context.step]
     if isinstance(given, (Sleep, WaitForEvent)) and context.event is not None:
         return context.event.payload
     outcome = given(context) if callable(given) and not _is_error_class(given) else given

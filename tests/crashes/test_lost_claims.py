@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from django.db.models import F
 from django.utils import timezone
 
+from django_workflow import Sleep
 from django_workflow.engine.execute import follow, work
 from django_workflow.engine.record import always
 from django_workflow.engine.recover import recover_expired
@@ -31,7 +32,7 @@ from tests.support.batches import (
     statuses,
 )
 from tests.support.crashes import be_in_touch
-from tests.support.runs import fresh, history, start, step_run
+from tests.support.runs import fresh, history, let_time_pass, start, step_run
 from tests.testapp.models import Note
 
 pytestmark = [pytest.mark.usefixtures("patience"), pytest.mark.django_db(transaction=True)]
@@ -287,3 +288,20 @@ def test_rule_19_inline_a_connection_lost_in_a_handler_leaves_the_step_ready(pre
     assert step_run(run, "one").status in ("pending", "done")
     work("default", seconds=6)
     demand_all_done([run], "plain")
+
+
+def test_a_step_that_lost_its_connection_now_and_then_in_months_is_not_to_blame(register) -> None:
+    calls: list[int] = []
+
+    @register("tests.one")
+    def one() -> Any:
+        calls.append(1)
+        if len(calls) % 2:
+            connection.close()
+            raise OperationalError("gone")
+        return Sleep(timedelta(days=30)) if len(calls) < 12 else "done"
+
+    run = start([{"name": "one", "type": "tests.one"}])
+    while not run.is_final:
+        run = let_time_pass(run)
+    assert (run.status, run.output, step_run(run, "one").attempt, len(calls)) == ("done", "done", 1, 12)

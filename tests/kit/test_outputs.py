@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from django_workflow import End, Goto, PermanentError, RetryAfter, Sleep, StepContext, define
+from django_workflow import End, Goto, PermanentError, RetryAfter, Sleep, StepContext, define, trigger
 from django_workflow.test import workflow_test
+from tests.support.runs import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -180,3 +181,23 @@ def test_steps_of_workflows_that_are_defined_in_the_block_are_known() -> None:
     with workflow_test(outputs={"charge": 1}) as test:
         define("order", steps=STEPS)
         assert test.trigger("order", {"amount": 5}).output_of("charge") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outputs_answer_for_the_steps_of_their_own_thread(called: list[int]) -> None:
+    define("order", steps=STEPS)
+    with workflow_test(outputs={"charge": {"id": "ch_1"}}) as test:
+        [elsewhere] = in_threads(lambda: trigger("order", {"amount": 7}))
+        here = test.trigger("order", {"amount": 5})
+    assert (elsewhere.output_of("charge"), here.output_of("charge"), called) == (7, {"id": "ch_1"}, [7])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outputs_answer_for_async_handlers(register: Callable[..., Any]) -> None:
+    @register("tests.later")
+    async def later() -> str:
+        return "real"
+
+    define("later", steps=[{"name": "one", "type": "tests.later"}])
+    with workflow_test(outputs={"one": "stand-in"}) as test:
+        assert test.trigger("later").output == "stand-in"

@@ -27,3 +27,31 @@ def test_app_migrates_on_mariadb() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Creating table testapp_order" in done.stdout
+
+
+# One file of each kind of story: runs, joins, items, events, approvals, verbs, undo.
+STORIES = (
+    "tests/engine/test_inline.py",
+    "tests/engine/test_for_each.py",
+    "tests/flow/test_events.py",
+    "tests/flow/test_undo.py",
+    "tests/approvals/test_answers.py",
+    "tests/verbs/test_skip.py",
+)
+
+
+def test_stories_are_told_on_mariadb() -> None:
+    require_mariadb()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.servers.mariadb",
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        *STORIES,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

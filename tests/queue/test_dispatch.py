@@ -13,11 +13,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import transaction
 from redis import Redis
+from rq import Queue
 from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from django_workflow import define, dispatch, process, trigger, trigger_many
 from django_workflow.conf import get_settings
-from django_workflow.dispatch import PREFIX, find_bell, ring, ring_after_commit
+from django_workflow.dispatch import PREFIX, find_bell, is_redis_silent, ring, ring_after_commit
 from django_workflow.line import PAUSE
 from tests.servers.redis_server import RedisServer
 
@@ -27,6 +29,13 @@ pytestmark = pytest.mark.usefixtures("queued")
 
 KEY = "rq:queue:default"
 QUIET = [{"type": "flow.set", "with": {"greeting": "hi"}}]
+
+
+class Raising(Queue):
+    """A project's own queue class, in a bad mood."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("not today")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +157,26 @@ def test_the_serializer_of_the_queue_is_used(redis: Redis, settings: Any) -> Non
     assert tuple(job.args) == ("default", "slow")
 
 
+def test_a_queue_that_was_changed_in_place_is_another_one(settings: Any) -> None:
+    settings.RQ_QUEUES = {**django_settings.RQ_QUEUES, "slow": {**django_settings.RQ_QUEUES["slow"]}}
+    first = find_bell("slow")
+    assert find_bell("slow") is first
+    settings.RQ_QUEUES["slow"]["SERIALIZER"] = "rq.serializers.JSONSerializer"
+    second = find_bell("slow")
+    assert second is not None
+    assert second.queue.serializer is JSONSerializer
+
+
+def test_whether_a_redis_is_silent_is_asked_while_another_thread_finds_queues(settings: Any) -> None:
+    config = django_settings.RQ_QUEUES["slow"]
+    settings.RQ_QUEUES = {f"q{number}": {**config, "DB": number} for number in range(2000)}
+    finder = threading.Thread(target=lambda: [find_bell(queue) for queue in settings.RQ_QUEUES])
+    finder.start()
+    while finder.is_alive():
+        assert not is_redis_silent()
+    finder.join()
+
+
 def test_queues_in_one_redis_share_a_connection() -> None:
     default, slow = find_bell("default"), find_bell("slow")
     assert default is not None
@@ -161,6 +190,7 @@ def test_queues_in_one_redis_share_a_connection() -> None:
         ("nowhere", None, "it is not in RQ_QUEUES"),
         ("broken", {"PORT": 6379}, "KeyError: 'HOST'"),
         ("broken", {"URL": "nonsense"}, "ValueError"),
+        ("broken", {"URL": "redis://", "QUEUE_CLASS": f"{__name__}.Raising"}, "RuntimeError: not today"),
     ],
 )
 def test_a_queue_that_cannot_be_used_is_named_once(

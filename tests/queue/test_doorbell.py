@@ -168,19 +168,20 @@ def test_sigterm_lets_a_forked_process_finish_its_step(redis: Redis, register: C
 
 
 def test_a_worker_keeps_its_own_handler_of_sigterm(register: Callable[..., Any]) -> None:
-    seen: list[Any] = []
+    seen: list[int] = []
 
     def own(number: int, frame: Any) -> None:
-        raise AssertionError
+        seen.append(number)
 
-    register("tests.look")(lambda: seen.append(signal.getsignal(signal.SIGTERM)))
-    start({"type": "tests.look"})
+    register("tests.stopped")(lambda: signal.raise_signal(signal.SIGTERM))
+    run = start({"type": "tests.stopped"}, SET)
     before = signal.signal(signal.SIGTERM, own)
     try:
         work("default", "default")
+        assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert seen == [own]
+    assert (seen, statuses(run)) == ([signal.SIGTERM], ["done", "done"])
 
 
 # Lingering
@@ -209,6 +210,21 @@ def test_a_doorbell_that_comes_soon_is_taken(redis: Redis, monkeypatch: pytest.M
     timer.join()
     assert waiting(redis) == []
     assert redis.keys("rq:job:*") == []
+
+
+def test_a_step_keeps_the_id_of_the_job_that_executed_it(redis: Redis) -> None:
+    run = start(SET, SET)
+    (job_id,) = waiting(redis)
+    Job.fetch(job_id, connection=redis).perform()
+    assert set(run.step_runs.values_list("status", "job_id")) == {("done", job_id)}
+
+
+def test_a_queue_class_that_raises_does_not_keep_a_worker_from_its_steps(settings: Any) -> None:
+    run = start(SET)
+    broken = {**settings.RQ_QUEUES["default"], "QUEUE_CLASS": "tests.queue.test_dispatch.Raising"}
+    settings.RQ_QUEUES = {**settings.RQ_QUEUES, "default": broken}
+    work("default", "default")
+    assert statuses(run) == ["done"]
 
 
 def test_nobody_lingers_for_long(redis: Redis) -> None:

@@ -58,3 +58,10 @@ def test_a_run_that_was_deleted_meanwhile_is_refused(verb: str) -> None:
 
 def _facts(run: Run) -> dict[str, Any]:
     return Run.objects.filter(pk=run.pk).values().get()
+
+
+@pytest.mark.parametrize("given", [("w",), (), ("w", "key", "more"), ("w", 5)])
+@pytest.mark.parametrize("verb", [*VERBS.values(), lambda run: send_event(run, "paid")])
+def test_a_run_that_is_named_in_no_known_way_is_refused(verb: Callable[..., Any], given: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be a Run, its id, or \(workflow name, key\)"):
+        verb(given)
