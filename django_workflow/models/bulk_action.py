@@ -52,7 +52,7 @@ class BulkAction(Row):
     created_at = models.DateTimeField(_("created at"))
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
-    objects = BulkActionQuerySet.as_manager()
+    objects = BulkActionQuerySet.as_manager()  # type: ignore[misc]  # instead of that of Row
 
     class Meta:
         verbose_name = _("bulk action")

@@ -25,7 +25,7 @@ class Clock(Row):
     started_at = models.DateTimeField(_("started at"))
     ticked_at = models.DateTimeField(_("ticked at"))
 
-    objects = ClockQuerySet.as_manager()
+    objects = ClockQuerySet.as_manager()  # type: ignore[misc]  # instead of that of Row
 
     class Meta:
         verbose_name = _("clock")

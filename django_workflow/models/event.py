@@ -50,7 +50,7 @@ class Event(Row):
         verbose_name=_("taken by"),
     )
 
-    objects = EventQuerySet.as_manager()
+    objects = EventQuerySet.as_manager()  # type: ignore[misc]  # instead of that of Row
 
     class Meta:
         verbose_name = _("event")

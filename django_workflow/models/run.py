@@ -150,7 +150,7 @@ class Run(Row):
     # False on the run that trigger() returns where its key found an earlier one.
     was_created = True
 
-    objects = RunQuerySet.as_manager()
+    objects = RunQuerySet.as_manager()  # type: ignore[misc]  # instead of that of Row
 
     class Meta:
         verbose_name = _("run")

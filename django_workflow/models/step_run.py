@@ -137,7 +137,7 @@ class StepRun(Row):
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
-    objects = StepRunQuerySet.as_manager()
+    objects = StepRunQuerySet.as_manager()  # type: ignore[misc]  # instead of that of Row
 
     class Meta:
         verbose_name = _("step run")
