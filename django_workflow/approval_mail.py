@@ -13,7 +13,7 @@ from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from .asking import find_answerers, user_rows
+from .asking import find_answerers, has_column, user_rows
 from .context import StepContext
 from .exceptions import ParamsError
 from .links import ApprovalLink, link_url
@@ -44,7 +44,7 @@ def send_questions(
     All mails are built before the first one goes out. Raises ``ParamsError`` for an address that is none, and
     ``PermanentError`` where no link can be made.
     """
-    users = find_answerers(question, asker)
+    users = find_answerers(question, asker, context.log)
     if notify is True:
         messages = list(_to_users(users, question, context, link))
         if not messages:
@@ -72,9 +72,9 @@ def _to_users(
 
 
 def _recipient(address: str, users: Sequence[AbstractBaseUser]) -> Recipient:
-    model = auth.get_user_model()
-    same = user_rows().filter(**{f"{model.get_email_field_name()}__iexact": address})
-    owners = [user for user in same[:10] if user.is_active]
+    field = auth.get_user_model().get_email_field_name()
+    same = user_rows().filter(**{f"{field}__iexact": address})[:10] if has_column(field) else ()
+    owners = [user for user in same if user.is_active]
     if len(owners) != 1 or owners[0] not in users:
         return Recipient(address=address, user=None)
     # To the address as it is stored: a database may call two alike that different people have.

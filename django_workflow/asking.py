@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, Group, Permission
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import Error as DatabaseError
 from django.db import router
 from django.db.models import Model, QuerySet
 
@@ -67,18 +68,48 @@ def make_question(
     return question
 
 
-def find_answerers(question: AskApproval, asker: str | None) -> list[AbstractBaseUser]:
-    """Return the users who may answer ``question`` now, leaving aside permissions for single rows."""
-    found: Users = {}
+def find_answerers(
+    question: AskApproval, asker: str | None, say: Callable[[str], None]
+) -> list[AbstractBaseUser]:
+    """Return the users who may answer ``question`` now, leaving aside permissions for single rows.
+
+    There may be more: ``say`` is told who could not be found, such as by a backend that lists nobody.
+    """
+    found: Iterable[AbstractBaseUser]
     if question.permission:
-        for backend in auth.get_backends():
-            find = getattr(backend, "with_perm", None)
-            found |= {str(user.pk): user for user in find(question.permission)} if find else {}
-    elif question.group:
-        found = {str(user.pk): user for user in user_rows().filter(groups__name=question.group)}
+        found = _users_with_permission(question.permission, say)
+    elif question.group is None:
+        found = user_rows().filter(pk__in=question.users)
+    elif has_column("groups"):
+        found = user_rows().filter(groups__name=question.group)
     else:
-        found = {str(user.pk): user for user in user_rows().filter(pk__in=question.users)}
-    return _active(found.values(), question, asker)
+        found = ()
+        say(f"the user model has no groups: could not find who is in the group {question.group!r}")
+    return _active(found, question, asker)
+
+
+def has_column(name: str) -> bool:
+    """Return whether users can be searched by the field ``name``; a user model need not have any."""
+    try:
+        auth.get_user_model()._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return True
+
+
+def _users_with_permission(permission: str, say: Callable[[str], None]) -> Iterable[AbstractBaseUser]:
+    # Inactive ones are left out later: without the column a query for it fails.
+    options: dict[str, Any] = {} if has_column("is_active") else {"is_active": None}
+    found: Users = {}
+    for backend in auth.get_backends():
+        try:
+            rows = backend.with_perm(permission, **options)  # type: ignore[attr-defined]
+            found |= {str(user.pk): user for user in rows}
+        except DatabaseError:
+            raise
+        except Exception as error:
+            say(f"{type(backend).__name__} could not say who has {permission!r}: {error}")
+    return found.values()
 
 
 def _active(users: Any, question: AskApproval, asker: str | None) -> list[AbstractBaseUser]:

@@ -18,6 +18,7 @@ from ..engine.bulk_verbs import BulkVerb
 from ..engine.now import database_now
 from ..engine.run_filters import RunFilters
 from ..models import Workflow
+from ..models.approvable import holds
 from ..status import RunStatus
 
 
@@ -107,7 +108,7 @@ def find_user(name: str | None, permission: str) -> AbstractBaseUser | None:
         user: AbstractBaseUser = users._default_manager.get_by_natural_key(name)
     except users.DoesNotExist:
         raise CommandError(f"There is no user {name!r}.", returncode=2) from None
-    if permission and not user.has_perm(permission):  # type: ignore[attr-defined]
+    if permission and not holds(user, permission):
         raise CommandError(f"{name} may not do this: the permission {permission} is missing.", returncode=2)
     return user
 
