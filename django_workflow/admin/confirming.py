@@ -68,7 +68,7 @@ def ask(
     back: str,
     action: str = "",
     has_note: bool = True,
-    form: NoteForm | None = None,
+    form: forms.BaseForm | None = None,
     hidden: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     """Return the page that asks whether to do it; its POST holds ``confirmed``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -13,6 +13,7 @@ from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.models import model_to_dict
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
 from ..registry import get_handler
@@ -44,15 +45,34 @@ class WorkflowForm(WorkflowModelForm):
     is_publishing = False
     published: WorkflowVersion | None = None
 
+    class Meta:
+        help_texts: ClassVar[dict[str, Any]] = {
+            "name": gettext_lazy(
+                "Fixed once the workflow is published, for code and other workflows start it by this name. "
+                "“Duplicate” makes a workflow with another name."
+            )
+        }
+
     def clean(self) -> dict[str, Any]:
         """Return the values; when publishing, add to each field what is wrong with it."""
         cleaned = super().clean() or self.cleaned_data
+        self._refuse_another_name()
         if self.is_publishing:
             told = set(self.errors)
             values = model_to_dict(self.instance, WORKFLOW_FIELDS) | cleaned
             for problem in workflow_problems(values):
                 add_problem(self, problem, told)
         return cleaned
+
+    def _refuse_another_name(self) -> None:
+        """Refuse a name that was typed before somebody else published the workflow."""
+        typed = self.data.get("name", self.instance.name)
+        if "name" not in self.fields and typed != self.instance.name:
+            text = _(
+                "This workflow is published as “%(name)s” and cannot be renamed to “%(typed)s”: duplicate it "
+                "under the new name."
+            )
+            self.add_error(None, text % {"name": self.instance.name, "typed": typed})
 
 
 class StepForm(StepModelForm):

@@ -20,6 +20,7 @@ from ..registry import all_handlers
 from .allowed import is_allowed
 from .confirming import ask
 from .drafts import PUBLISH, WorkflowForm, is_staffs
+from .duplicating import may_duplicate, show_duplicate
 from .links import Link, list_url, row_url
 from .pages import RowsMixin
 from .read_only import can_see
@@ -82,9 +83,11 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
         return WorkflowChangeList
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what nobody types; of a workflow that staff do not own, all but the switch."""
+        """Return what nobody types, the name of a published workflow among it; of a workflow that staff do
+        not own, all but the switch."""
         if obj is None or is_staffs(obj):
-            return _NEVER_TYPED
+            is_published = obj is not None and obj.published_id is not None
+            return ("name", *_NEVER_TYPED) if is_published else _NEVER_TYPED
         fields = flatten_fieldsets(self.get_fieldsets(request, obj))
         return tuple(name for name in fields if name != "enabled")
 
@@ -142,10 +145,11 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
         return deleted, counts, others, protected
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the addresses of the pages, *Edit here* and *Trigger* among them."""
+        """Return the addresses of the pages, *Edit here*, *Duplicate* and *Trigger* among them."""
         wrap, name = self.admin_site.admin_view, "django_workflow_workflow"
         own = [
             path("<path:object_id>/edit-here/", wrap(self.edit_here_view), name=f"{name}_edit_here"),
+            path("<path:object_id>/duplicate/", wrap(self.duplicate_view), name=f"{name}_duplicate"),
             path("<path:object_id>/trigger/", wrap(self.trigger_view), name=f"{name}_trigger"),
         ]
         return [*own, *super().get_urls()]
@@ -153,6 +157,10 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     def trigger_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form that starts a run; on POST start it."""
         return show_trigger(self, request, self.get_object(request, unquote(object_id)))
+
+    def duplicate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a name; on POST make a draft of that name with the same fields and steps."""
+        return show_duplicate(self, request, self.get_object(request, unquote(object_id)))
 
     def edit_here_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, then hand a workflow that a file or code owns to staff."""
@@ -206,6 +214,9 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
         if not is_staffs(workflow) and self.has_change_permission(request, workflow):
             url = row_url(self.admin_site, workflow, "edit_here")
             yield Link(url=url, label=gettext_lazy("Edit here"))
+        if may_duplicate(self, request, workflow):
+            url = row_url(self.admin_site, workflow, "duplicate")
+            yield Link(url=url, label=gettext_lazy("Duplicate"))
         if can_see(self.admin_site, WorkflowVersion, request):
             url = list_url(self.admin_site, WorkflowVersion, **filters)
             yield Link(url=url, label=gettext_lazy("Versions"))
