@@ -11,14 +11,15 @@ from django.db.models import CharField, F, Value
 from django.db.models.functions import Cast, Concat
 from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.models import model_to_dict
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..models import ManagedBy, Step, Workflow, WorkflowVersion
+from ..models import Step, Workflow, WorkflowVersion
 from ..registry import get_handler
 from .allowed import is_allowed
 from .problems import WORKFLOW_FIELDS, add_problem, complete_names, draft_problems, workflow_problems
+from .revisions import Rebased, rebase, say_who, say_why, tell_what_is_stored
 
 if TYPE_CHECKING:
     WorkflowModelForm = forms.ModelForm[Workflow]
@@ -34,14 +35,16 @@ else:
 PUBLISH = "_publish"
 
 
-def is_staffs(workflow: Workflow) -> bool:
-    """Say whether staff own the workflow, and so may write its draft."""
-    return workflow.managed_by == ManagedBy.STAFF
-
-
 class WorkflowForm(WorkflowModelForm):
-    """A workflow's own fields. ``published`` is the version that saving made, if any."""
+    """A workflow's own fields. ``published`` is the version that saving made, if any.
 
+    ``revision`` stands for what is stored; the form ``is_stale`` where it was drawn from another state, and
+    ``is_taken`` where staff own the draft no longer.
+    """
+
+    revision = ""
+    is_stale = False
+    is_taken = False
     is_publishing = False
     published: WorkflowVersion | None = None
 
@@ -62,6 +65,12 @@ class WorkflowForm(WorkflowModelForm):
             values = model_to_dict(self.instance, WORKFLOW_FIELDS) | cleaned
             for problem in workflow_problems(values):
                 add_problem(self, problem, told)
+        if self.is_taken:
+            self.add_error(None, say_who())
+        elif self.is_stale and self.changed_data:
+            self.add_error(None, say_why())
+        if self.is_stale:
+            tell_what_is_stored(self)
         return cleaned
 
     def _refuse_another_name(self) -> None:
@@ -102,8 +111,17 @@ class StepFormSet(InlineFormSet):
     """The steps of a draft, in their order."""
 
     request: HttpRequest
+    is_stale = False
     is_publishing = False
     is_writable = True
+    _rebased: Rebased | None = None
+
+    def __init__(self, data: QueryDict | None = None, *args: Any, **options: Any) -> None:
+        if data is not None and self.is_stale and self.is_writable:
+            steps = Step.objects.using(options["instance"]._state.db).filter(workflow=options["instance"])
+            self._rebased = rebase(data, options["prefix"], steps, self._draw)
+            data = self._rebased.data
+        super().__init__(data, *args, **options)
 
     def add_fields(self, form: StepForm, index: int | None) -> None:  # type: ignore[override]
         """Number the stored steps from 1, so that 0 is before the first; leave new ones blank."""
@@ -121,7 +139,9 @@ class StepFormSet(InlineFormSet):
             form.instance.position = number
         self._refuse_double_names(kept)
         self._refuse_types(kept)
-        if self.is_publishing:
+        if self._rebased is not None and any(form.has_changed() for form in self.forms):
+            self._tell_changes(self._rebased)
+        elif self.is_publishing:
             self._show_problems(kept)
 
     def kept_forms(self) -> list[StepForm]:
@@ -150,6 +170,21 @@ class StepFormSet(InlineFormSet):
 
     def _shown_keys(self) -> list[int]:
         return [form.instance.pk for form in self.initial_forms if form.instance.pk is not None]
+
+    def _draw(self, step: Step) -> dict[str, str]:
+        form = self.form(instance=step)
+        values = {field.name: field.value() for field in form}
+        return {name: "" if value is None else str(value) for name, value in values.items()}
+
+    def _tell_changes(self, rebased: Rebased) -> None:
+        for form in self.initial_forms:
+            tell_what_is_stored(form)
+        texts = {
+            _("Added meanwhile: %s."): rebased.added,
+            _("Removed meanwhile, and added again when you save: %s."): rebased.removed,
+        }
+        told = [text % ", ".join(names) for text, names in texts.items() if names]
+        raise ValidationError([say_why(), *told])
 
     def _refuse_double_names(self, kept: list[StepForm]) -> None:
         names = self._names_added_meanwhile()

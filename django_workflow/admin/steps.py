@@ -12,8 +12,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
 from ..models import Step, Workflow
-from .drafts import PUBLISH, StepForm, StepFormSet, is_staffs
+from .drafts import PUBLISH, StepForm, StepFormSet
 from .json_fields import ParamsField, ReadableJSONField, WordOrJSONField
+from .revisions import is_draft_offered, is_stale
 from .showing import NOTHING, hide_step, show_text, write_json
 
 if TYPE_CHECKING:
@@ -89,8 +90,10 @@ class StepInline(StackedInline):
         formset = super().get_formset(request, obj, **kwargs)
         most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
         if most is not None:  # No browser can send more steps; a forged count is not worth drawing forms for.
-            formset.max_num = formset.absolute_max = most // len(formset.form.base_fields)
+            formset.absolute_max = most // len(formset.form.base_fields)
+            formset.max_num = min(formset.max_num, formset.absolute_max)
         formset.request = request  # type: ignore[attr-defined]
+        formset.is_stale = is_stale(request, obj)  # type: ignore[attr-defined]
         formset.is_publishing = PUBLISH in request.POST  # type: ignore[attr-defined]
         formset.is_writable = self._may_write(request, obj)  # type: ignore[attr-defined]
         return formset
@@ -115,4 +118,4 @@ class StepInline(StackedInline):
         page = self.admin_site.get_model_admin(self.parent_model)
         if workflow is None or workflow.pk is None:
             return page.has_add_permission(request)
-        return is_staffs(workflow) and page.has_change_permission(request, workflow)
+        return is_draft_offered(request, workflow) and page.has_change_permission(request, workflow)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
+from django.db import router, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
@@ -19,11 +20,12 @@ from ..models import Run, Step, Workflow, WorkflowVersion
 from ..registry import all_handlers
 from .allowed import is_allowed
 from .confirming import ask
-from .drafts import PUBLISH, WorkflowForm, is_staffs
+from .drafts import PUBLISH, WorkflowForm
 from .duplicating import may_duplicate, show_duplicate
 from .links import Link, list_url, row_url
 from .pages import RowsMixin
 from .read_only import can_see
+from .revisions import hold, is_draft_offered, is_staffs, is_stale, is_taken, revision_of
 from .showing import NOTHING, show_text, write_json
 from .steps import JSON_BOX, StepInline
 from .triggering import may_trigger, show_trigger
@@ -85,17 +87,32 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what nobody types, the name of a published workflow among it; of a workflow that staff do
         not own, all but the switch."""
-        if obj is None or is_staffs(obj):
+        if obj is None or is_draft_offered(request, obj):
             is_published = obj is not None and obj.published_id is not None
             return ("name", *_NEVER_TYPED) if is_published else _NEVER_TYPED
         fields = flatten_fieldsets(self.get_fieldsets(request, obj))
         return tuple(name for name in fields if name != "enabled")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return the class of the form, which is told whether to publish."""
+        """Return the class of the form, which is told whether to publish, and what is stored."""
         form = super().get_form(request, obj, change, **kwargs)
+        if obj is not None:
+            is_draft = is_draft_offered(request, obj)
+            form.revision = revision_of(obj, is_draft=is_draft)  # type: ignore[attr-defined]
+            form.is_stale = is_stale(request, obj)  # type: ignore[attr-defined]
+            form.is_taken = is_taken(obj, is_draft=is_draft)  # type: ignore[attr-defined]
         form.is_publishing = PUBLISH in request.POST  # type: ignore[attr-defined]
         return form
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Return the page; what is sent is compared with what is stored, which nobody changes meanwhile."""
+        if request.method != "POST" or object_id is None:
+            return super().changeform_view(request, object_id, *args, **kwargs)
+        with transaction.atomic(using=router.db_for_write(Workflow)):
+            hold(object_id)
+            return super().changeform_view(request, object_id, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save the workflow's own fields. Raises ``PermissionDenied`` for publishing without the

@@ -134,15 +134,6 @@ def test_a_double_name_is_refused_in_a_draft(editor: Client, draft: Workflow) ->
     assert names(draft) == ["first", "second"]
 
 
-def test_a_step_saved_by_somebody_else_meanwhile_is_kept(editor: Client, draft: Workflow) -> None:
-    data = form_data(draft, {"name": "mine", "type": "admintest.echo"})
-    taken = form_data(draft, {"name": "theirs", "type": "admintest.echo"})
-    draft.steps.create(position=2, name="theirs", type="mail.send")
-    assert list(errors_of(editor, change_url(draft), taken)) == ["steps-2-name"]
-    editor.post(change_url(draft), data)
-    assert set(names(draft)) == {"first", "second", "mine", "theirs"}
-
-
 def test_a_form_with_more_fields_than_django_takes_says_so(editor: Client, draft: Workflow) -> None:
     warning = "DATA_UPLOAD_MAX_NUMBER_FIELDS"
     assert warning not in editor.get(change_url(draft)).text

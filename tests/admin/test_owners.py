@@ -148,3 +148,21 @@ def test_versions_are_listed_and_read_only(editor: Client, owned_by_code: Workfl
     assert editor.post(change_url(version), {"number": 7}).status_code == 403
     assert editor.get("/admin/django_workflow/workflowversion/add/").status_code == 403
     assert editor.get(change_url(version, "delete")).status_code == 403
+
+
+def test_a_workflow_of_code_shows_no_empty_step_to_fill_in(editor: Client, owned_by_code: Workflow) -> None:
+    page = editor.get(change_url(owned_by_code))
+    [inline] = page.context["inline_admin_formsets"]
+    assert [form.instance.name for form in inline.formset.forms] == ["only"]
+    for name in ("type", "params", "condition"):
+        assert f'name="steps-1-{name}"' not in page.text
+        assert f'name="steps-__prefix__-{name}"' not in page.text
+
+
+def test_what_is_sent_to_a_workflow_of_code_is_refused_and_not_called_saved(
+    editor: Client, owned_by_code: Workflow
+) -> None:
+    data = form_data(owned_by_code, {"name": "more", "type": "mail.send"}, description="new")
+    page = editor.post(change_url(owned_by_code), data | {"revision": "draft:"}, follow=True)
+    assert "successfully" not in page.text
+    assert owned_by_code.steps.count() == 1

@@ -9,6 +9,7 @@ from django.db.models import Model
 from django.test import Client
 
 from django_workflow import step
+from django_workflow.admin.revisions import is_staffs, revision_of
 from django_workflow.models import Workflow
 
 MENDED: set[str] = set()
@@ -63,7 +64,11 @@ def form_data(workflow: Workflow | None, *steps: dict[str, Any], **fields: Any) 
     for given in steps:
         at = given.pop("at", None)
         rows.append(given) if at is None else rows[at].update(given)
-    own = {} if workflow is None else {"name": workflow.name, "description": workflow.description}
+    own = {}
+    if workflow is not None:
+        stored_now = Workflow.objects.get(pk=workflow.pk)
+        revision = revision_of(stored_now, is_draft=is_staffs(stored_now))
+        own = {"name": workflow.name, "description": workflow.description, "revision": revision}
     data = {"name": "shop", "enabled": "on", **own, **fields}
     data |= {"steps-TOTAL_FORMS": len(rows), "steps-INITIAL_FORMS": len(stored)}
     for number, row in enumerate(rows):
