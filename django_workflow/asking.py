@@ -17,6 +17,7 @@ from django.db.models import Model, QuerySet
 from .exceptions import ParamsError
 from .outcomes import AskApproval
 from .params import declared_params
+from .spelling import MOST_PROBLEMS
 
 Users = dict[str, AbstractBaseUser]
 
@@ -142,7 +143,7 @@ def _find_users(named: Any) -> Users:
         else:
             found[str(user.pk)] = user
     if unknown:
-        raise ParamsError("flow.approval", {"users": unknown})
+        raise ParamsError("flow.approval", {"users": unknown[:MOST_PROBLEMS]})
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
@@ -16,6 +15,7 @@ from django.db.models import Field, FileField, ForeignKey, Model
 
 from .conf import get_settings
 from .exceptions import DeletedReference, NotStorable
+from .spelling import closest, cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +165,9 @@ def _why_unreadable(model: type[Model], name: str) -> str:
     if name in known:
         return f"{meta.model_name}.{name} is hidden (HIDDEN_FIELDS)"
     readable = sorted(readable_fields(model))
-    close = get_close_matches(name, readable, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{meta.model_name} has no readable field {name!r}; readable: {', '.join(readable)}{hint}"
+    close = closest(name, readable)
+    hint = f"; did you mean {close!r}?" if close else ""
+    return f"{meta.model_name} has no readable field {cut(name)!r}; readable: {', '.join(readable)}{hint}"
 
 
 def _json_key(value: Any) -> str | int:

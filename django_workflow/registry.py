@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from .durations import parse_duration
 from .exceptions import RegistrationError
 from .params import Params, Signature, read_signature
 from .retry import Retry
+from .spelling import closest, cut
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FormClass = type[forms.Form]
@@ -140,11 +140,11 @@ def all_handlers() -> Iterator[Handler]:
 
 def suggest_type(type: str) -> str:
     """Return what to say of an unknown type: a close one, or where types come from."""
-    close = get_close_matches(type, [*_handlers, *_aliases], 1)
+    close = closest(type, [*_handlers, *_aliases])
     if close:
-        return f"unknown step type {type!r}; did you mean {close[0]!r}?"
+        return f"unknown step type {type!r}; did you mean {close!r}?"
     return (
-        f"unknown step type {type!r}: no installed app's steps module registers it "
+        f"unknown step type {cut(type)!r}: no installed app's steps module registers it "
         "(manage.py list_step_types lists them)"
     )
 

@@ -12,6 +12,7 @@ from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
 from ..codec import encode
+from ..conf import get_settings
 from ..exceptions import NotStorable
 from .showing import write_json
 
@@ -29,6 +30,10 @@ class ReadableJSONField(forms.JSONField):
             return value
         if not value.strip():
             return None
+        most = get_settings().MAX_BYTES
+        if len(value.encode("utf-8", "replace")) > most:
+            text = _("This is longer than the %s bytes that can be stored.")
+            raise ValidationError(text % most, code="invalid")
         try:
             converted = json.loads(value)
             encode(converted, _("the value"))

@@ -9,7 +9,7 @@ from django import forms
 from django.db import router
 
 from ..definition.reading import STEP_KEYS, read_definition
-from ..definition.spec import Problem, WorkflowSpec
+from ..definition.spec import Problem, WorkflowSpec, first_problems
 from ..engine.publish import check_definition
 from ..engine.recursion import check_recursion
 from ..models import Step, Workflow
@@ -27,7 +27,7 @@ def draft_problems(values: Mapping[str, Any], steps: Sequence[Step]) -> list[Pro
     told = set(workflow_problems(values))
     problems = [problem for problem in _check(values, steps) if problem not in told]
     if not told and not problems:
-        return check_recursion(_read(values, steps), using=router.db_for_write(Workflow))
+        return first_problems(check_recursion(_read(values, steps), using=router.db_for_write(Workflow)))
     return problems
 
 

@@ -102,7 +102,7 @@ def tell_what_is_stored(form: forms.BaseModelForm[Any]) -> None:
     columns = {field.name for field in form.instance._meta.concrete_fields if not field.primary_key}
     for name in [name for name in form.changed_data if name in columns]:
         value = form.fields[name].prepare_value(form[name].initial)
-        text = yesno(value) if isinstance(value, bool) else "" if value is None else str(value)
+        text = str(yesno(value) if isinstance(value, bool) else "" if value is None else value)
         form.add_error(name, _("Stored now: %s") % (truncatechars(text, _LONGEST_TEXT) or _("nothing")))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +11,7 @@ from django.core.checks import CheckMessage, Error
 
 from ..conf import NAMES
 from ..durations import parse_duration
+from ..spelling import closest
 
 OBJECT = "settings.DJANGO_WORKFLOW"
 
@@ -29,8 +29,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
 def _unknown_keys(given: Mapping[Any, Any]) -> Iterator[CheckMessage]:
     for key in given:
         if key not in NAMES:
-            close = get_close_matches(str(key).upper(), sorted(NAMES), 1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(sorted(NAMES))}."
+            close = closest(str(key).upper(), sorted(NAMES))
+            hint = f"Did you mean {close!r}?" if close else f"Known are {', '.join(sorted(NAMES))}."
             yield Error(f"{key!r} is no setting of django_workflow.", hint, OBJECT, "django_workflow.E001")
 
 

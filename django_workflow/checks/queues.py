@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from django.apps import apps
@@ -13,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from ..conf import get_settings
 from ..engine.files import read_shipped_files
 from ..registry import all_handlers
+from ..spelling import closest, some
 
 
 def check_queues(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -70,7 +70,7 @@ def _queues_of(definition: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _hint(queue: str, known: list[str]) -> str:
-    close = get_close_matches(queue, known, 1)
+    close = closest(queue, known)
     if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Add it to RQ_QUEUES, or name one of these: {', '.join(known) or 'none'}."
+        return f"Did you mean {close!r}?"
+    return f"Add it to RQ_QUEUES, or name one of these: {some(known) or 'none'}."

@@ -77,7 +77,8 @@ def check_ends(outline: Outline) -> Iterator[Problem]:
         is_end = outline.type_of(step).always_ends
         if not (is_end or step.next == END) or name not in outline.reached:
             continue
-        beside = [other for other in outline.graph.steps if other in _beside(outline, name, set())]
+        others = _beside(outline, name, set())
+        beside = [other for other in outline.graph.steps if other in others]
         if beside:
             shown = ", ".join(beside[:3]) + (", …" if len(beside) > 3 else "")
             text = f"ends the run while {shown} may still run; name these in needs to wait for them"

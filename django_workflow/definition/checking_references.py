@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..exceptions import ExpressionError
-from .checking_steps import suggest
+from ..spelling import cut
 from .conditions import Condition, parse_condition
 from .expressions import Expression, Template, parse_expression, parse_template
 from .known_names import KnownNames, Path
@@ -96,7 +96,7 @@ class _StepReferences:
         name = path[1]
         text = f"{path[0]}.{name}"
         if name not in self.outline.graph.steps:
-            return f"{text}: no step is called {name!r}{suggest(name, self.outline.graph.steps)}"
+            return f"{text}: no step is called {cut(name)!r}{self.outline.suggest(name)}"
         # An undo runs when all that is to run has run, its own step and those below it included.
         if is_undo or name in self._earlier:
             return ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from difflib import get_close_matches
 
 from ..durations import parse_duration
+from ..spelling import cut
 from .checking_types import check_type
 from .checking_undo import check_undo
 from .outline import END, Outline
@@ -33,16 +33,6 @@ def check_steps(outline: Outline) -> Iterator[Problem]:
         yield from _check_retry(step)
         yield from _check_timeout(outline, step)
         yield from check_undo(outline, step)
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return how to go on after an unknown ``name``: a close one, or some that are known."""
-    names = list(known)
-    close = get_close_matches(name, names, 1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    shown = ", ".join(names[:10])
-    return f"; known are {shown}{', …' if len(names) > 10 else ''}" if names else ""
 
 
 def _check_name(step: StepSpec) -> Iterator[Problem]:
@@ -79,8 +69,9 @@ def _also(field: str) -> str:
 
 
 def _no_step(outline: Outline, name: str, also: str = "") -> str:
-    others = suggest(name, outline.graph.steps)
-    return f"no step is called {name!r}{others[:-1] + also + '?' if others.endswith('?') else others + also}"
+    others = outline.suggest(name)
+    hint = f"{others[:-1]}{also}?" if others.endswith("?") else others + also
+    return f"no step is called {cut(name)!r}{hint}"
 
 
 def _check_fields(step: StepSpec) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
 from ..exceptions import ExpressionError
+from ..spelling import cut
 from .comparisons import COMPARISONS
 from .evaluation import MAX_BYTES, Expression
 from .expressions import MAX_SOURCE, drop_braces, parse_expression
@@ -144,7 +145,7 @@ def _split(source: str) -> list[_Token]:
 def _refuse(source: str, rest: str) -> NoReturn:
     hints = {"=": "compare with ==", "!": "write not, or !=", "|": "a filter follows a value"}
     hint = "a quote that nothing closes" if rest[:1] in "\"'" else hints.get(rest[:1], "not understood")
-    raise ExpressionError(f"{source}: at {rest[:30]!r}: {hint}")
+    raise ExpressionError(f"{cut(source, 200)}: at {rest[:30]!r}: {hint}")
 
 
 class _ConditionParser:
@@ -228,7 +229,10 @@ class _ConditionParser:
             return "not in"
         if self.take("is"):
             return "is not" if self.take("not") else "is"
-        return next((sign for sign in COMPARISONS if self.take(sign)), None)
+        if self.position == len(self.tokens) or self.tokens[self.position].text not in COMPARISONS:
+            return None
+        self.position += 1
+        return self.tokens[self.position - 1].text
 
     def take(self, text: str) -> bool:
         """Go past the next token if it is ``text``, and tell whether it was."""
@@ -245,8 +249,7 @@ class _ConditionParser:
             self.refuse(f"nested more than {MAX_NESTING} deep")
 
     def refuse(self, reason: str) -> NoReturn:
-        shown = self.source if len(self.source) <= 200 else f"{self.source[:200]}…"
-        raise ExpressionError(f"{shown}: {reason}")
+        raise ExpressionError(f"{cut(self.source, 200)}: {reason}")
 
 
 def _is_constant(node: _Node) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from ..exceptions import ExpressionError
+from ..spelling import closest, cut, some
 from .filters import ON_REFERENCES, Filter, to_local_time
 from .values import (
     NO_OUTPUT,
@@ -177,8 +177,7 @@ def _look_up(value: Any, name: str, where: str) -> Any:
 
 def _explain_missing(known: Mapping[str, Any], name: str, where: str) -> str:
     names = sorted(each for each in known if isinstance(each, str))
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
-    close = get_close_matches(name, names[:1000], n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    close = closest(name, names)
+    hint = f" Did you mean {close!r}?" if close else ""
     start = f"{where} has no {name!r}" if where else f"there is no name {name!r}"
-    return f"{start} (known names: {shown or 'none'}).{hint} |default: gives it a value"
+    return f"{start} (known names: {some(map(cut, names)) or 'none'}).{hint} |default: gives it a value"

@@ -9,7 +9,6 @@ from ..exceptions import ExpressionError, ParamsError
 from ..params import Kind, declared_params
 from ..params.containers import Keyed, ListOf, OneOf
 from ..params.scalars import Anything, Text, Whole
-from .checking_steps import suggest
 from .expressions import parse_expression
 from .outline import Outline
 from .spec import RESERVED_STATE, StepSpec, WorkflowSpec
@@ -46,9 +45,8 @@ class KnownNames:
         except LookupError as error:
             return f"{'.'.join(path)}: {error.args[0]}"
         if self._is_stray(step, path, in_undo) and not self._writers(step, in_undo):
-            return f"{path[0]}: no input is declared with this name, and no step before sets it" + suggest(
-                path[0], self._named()
-            )
+            hint = self._outline.suggest(path[0], self._named())
+            return f"{path[0]}: no input is declared with this name, and no step before sets it{hint}"
         return ""
 
     def find_doubt(self, step: StepSpec, path: Path, *, in_undo: bool) -> str:
@@ -59,7 +57,7 @@ class KnownNames:
         return (
             f"{path[0]}: no input is declared with this name; it is there only if the code of "
             f"{min(writers, key=self._outline.graph.position.__getitem__)} or another step writes it to the "
-            f"state{suggest(path[0], self._named())}"
+            f"state{self._outline.suggest(path[0], self._named())}"
         )
 
     def _is_stray(self, step: StepSpec, path: Path, in_undo: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from ..exceptions import RegistrationError
 from ..params import Kind, Params
 from ..params.containers import DictOf, ListOf, OneOf
 from ..registry import Handler, suggest_type
+from ..spelling import MOST_HINTS, closest, cut, some
 from .graph import Graph
 from .returns import ANYTHING, Arms, always_ends, always_leaves, may_leave, output_kind, read_returns
 from .spec import JUMP, StepSpec, UndoSpec, WorkflowSpec
@@ -81,12 +82,25 @@ class Outline:
     def __init__(self, spec: WorkflowSpec, get_handler: GetHandler) -> None:
         self.spec = spec
         self.graph = Graph(spec.steps)
+        self._hints = 0
         used: list[StepSpec | UndoSpec] = [*spec.steps, *(step.undo for step in spec.steps if step.undo)]
         self._types = {type: read_type(type, get_handler) for type in {each.type for each in used}}
 
     def type_of(self, step: StepSpec | UndoSpec) -> StepType:
         """Return the type of a step, or of what undoes one."""
         return self._types[step.type]
+
+    def suggest(self, name: str, known: Collection[str] | None = None) -> str:
+        """Return the hint for an unknown ``name``, of a step by default: a close one, or some that are known.
+
+        The first twenty unknown names get a hint: each is compared with a thousand.
+        """
+        self._hints += 1
+        if self._hints > MOST_HINTS:
+            return ""
+        known = self.graph.steps if known is None else known
+        close = closest(name, known)
+        return f"; did you mean {close!r}?" if close else f"; known are {some(map(cut, known)) or 'none'}"
 
     def jumps(self, step: StepSpec) -> Iterator[Jump]:
         """Yield every jump that ``step`` names, to ``end`` too."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any
 
 from ..durations import parse_duration
 from ..retry import Retry, retry_from_json
+from ..spelling import MOST_PROBLEMS, closest, cut
 from .plain import MAX_DEPTH, is_too_deep, plain, plain_scalar
 from .spec import DEFAULT, FORMAT, JUMP, Problem, StepSpec, UndoSpec, WorkflowSpec
 
@@ -47,14 +47,15 @@ def read_definition(data: Any) -> tuple[WorkflowSpec, list[Problem]]:
 
 def _read_step(data: Any, name: str, problems: list[Problem]) -> StepSpec:
     if not isinstance(data, Mapping):
-        problems.append(Problem(f"a step is a mapping with a type, not {data!r:.60}", step=name))
+        if len(problems) <= MOST_PROBLEMS:
+            problems.append(Problem(f"a step is a mapping with a type, not {data!r:.60}", step=name))
         return StepSpec(name=name, type="")
 
     def at_step(message: str, *, field: str) -> Problem:
         return Problem(message, step=name, field=field)
 
     values = _read_fields(data, STEP_READERS, frozenset(), at_step, problems)
-    if "type" not in data:
+    if "type" not in data and len(problems) <= MOST_PROBLEMS:
         problems.append(at_step("a type is needed, such as mail.send", field="type"))
     values["name"] = name
     values.setdefault("type", "")
@@ -74,16 +75,17 @@ def _read_fields(
             try:
                 values[STEP_KEYS.get(key, key)] = readers[key](value)
             except (ValueError, TypeError) as error:
-                problems.append(problem(str(error), field=key))
-        elif key not in ignored:
-            problems.append(problem(f"unknown field{_suggest(key, readers)}", field=str(key)))
+                if len(problems) <= MOST_PROBLEMS:
+                    problems.append(problem(str(error), field=key))
+        elif key not in ignored and len(problems) <= MOST_PROBLEMS:
+            problems.append(problem(f"unknown field{_suggest(key, readers)}", field=cut(str(key))))
     return values
 
 
 def _suggest(key: object, known: Iterable[str]) -> str:
     names = sorted(known)
-    close = get_close_matches(str(key), names, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
+    close = closest(str(key), names)
+    return f"; did you mean {close!r}?" if close else f"; known are {', '.join(names)}"
 
 
 def _complete_names(steps: list[Any]) -> list[str]:

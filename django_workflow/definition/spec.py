@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
 from ..retry import Retry
+from ..spelling import MOST_PROBLEMS, cut
 
 FORMAT = 1
 MAX_STEPS = 1000
@@ -15,6 +16,7 @@ MAX_ITEMS = 10_000
 
 JUMP = "jump"
 CALL = "flow.call"
+_LONGEST_MESSAGE = 1000
 RESERVED_NAMES = frozenset({"end", "fail", "continue", JUMP})
 RESERVED_STATE = frozenset({"steps", "errors", "run", "item", "index", "error"})
 
@@ -40,9 +42,31 @@ class Problem:
     field: str = ""
     level: Level = "error"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", cut(self.message, _LONGEST_MESSAGE))
+
     def __str__(self) -> str:
-        place = ", ".join(part for part in (self.step and f"step {self.step!r}", self.field) if part)
+        parts = (self.step and f"step {cut(self.step)!r}", cut(self.field))
+        place = ", ".join(part for part in parts if part)
         return f"{place}: {self.message}" if place else self.message
+
+
+_MORE = Problem(f"only the first {MOST_PROBLEMS} problems are listed; mend these first")
+
+
+def first_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first hundred problems of each level; after a hundred errors stop looking, and say so."""
+    found: dict[Level, list[Problem]] = {"error": [], "warning": []}
+    last: list[Problem] = []
+    for problem in problems:
+        if problem == _MORE:
+            last = [_MORE]
+        elif len(found[problem.level]) < MOST_PROBLEMS:
+            found[problem.level].append(problem)
+        elif problem.level == "error":
+            last = [_MORE]
+            break
+    return [*found["error"], *found["warning"], *last]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

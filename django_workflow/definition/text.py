@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from importlib import import_module
 from typing import Any, Literal, NoReturn
 
@@ -59,8 +60,7 @@ def _read_json(text: str, source: str) -> Any:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _value in pairs]
-        double = next(key for key in keys if keys.count(key) > 1)
+        [(double, _count)] = Counter(key for key, _value in pairs).most_common(1)
         raise ValueError(f"the key {double!r:.80} stands twice in one object")
     return values
 

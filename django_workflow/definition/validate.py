@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from ..exceptions import ParamsError
@@ -13,7 +14,7 @@ from .checking_steps import check_steps
 from .checking_undo import check_on_failure
 from .outline import GetHandler, Outline
 from .reading import NO_SLUG, SLUG, read_definition
-from .spec import MAX_STEPS, RESERVED_STATE, Problem, WorkflowSpec
+from .spec import MAX_STEPS, RESERVED_STATE, Problem, WorkflowSpec, first_problems
 
 __all__ = ["Problem", "check_definition", "validate"]
 
@@ -26,13 +27,14 @@ def check_definition(data: Any, get_handler: GetHandler) -> tuple[WorkflowSpec, 
 
     A place with a problem of shape gets none of meaning: what could not be read is not judged.
     """
-    spec, misread = read_definition(data)
+    spec, read = read_definition(data)
+    misread = first_problems(read)
     places = {(problem.step, problem.field) for problem in misread}
     if ("", "") in places:
         return spec, misread
     found = validate(spec, get_handler)
     meant = [problem for problem in found if (problem.step, problem.field) not in places]
-    return spec, _in_step_order(spec, [*misread, *meant])
+    return spec, _in_step_order(spec, first_problems([*misread, *meant]))
 
 
 def validate(spec: WorkflowSpec, get_handler: GetHandler) -> list[Problem]:
@@ -40,10 +42,10 @@ def validate(spec: WorkflowSpec, get_handler: GetHandler) -> list[Problem]:
 
     ``get_handler`` gives the handler of a step type, or None for an unknown one.
     """
-    problems = list(_check_workflow(spec))
+    problems = _check_workflow(spec)
     if 0 < len(spec.steps) <= MAX_STEPS:
-        problems += _check_outline(Outline(spec, get_handler))
-    return _in_step_order(spec, problems)
+        problems = chain(problems, _check_outline(Outline(spec, get_handler)))
+    return _in_step_order(spec, first_problems(problems))
 
 
 def _check_workflow(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -73,7 +75,7 @@ def _check_input(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _check_outline(outline: Outline) -> Iterator[Problem]:
-    problems = [*check_steps(outline), *check_cycles(outline)]
+    problems = first_problems(chain(check_steps(outline), check_cycles(outline)))
     yield from problems
     yield from check_references(outline)
     jumps = {jump.field for step in outline.spec.steps for jump in outline.named_in_params(step)}

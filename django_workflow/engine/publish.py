@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ..definition import validate as definition
 from ..definition.reading import read_definition
-from ..definition.spec import Problem, StepSpec, WorkflowSpec
+from ..definition.spec import Problem, StepSpec, WorkflowSpec, first_problems
 from ..definition.writing import write_definition, write_step
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
@@ -109,7 +109,7 @@ def _lock(workflow: Workflow, using: str) -> None:
 
 
 def _demand_no_recursion(spec: WorkflowSpec, using: str, upcoming: Upcoming) -> None:
-    problems = check_recursion(spec, using=using, upcoming=upcoming)
+    problems = first_problems(check_recursion(spec, using=using, upcoming=upcoming))
     if problems:
         raise DefinitionError(spec.name, problems)
 

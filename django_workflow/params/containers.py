@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from functools import partial
 from types import NoneType
@@ -12,6 +11,7 @@ from typing import Any
 
 from django import forms
 
+from ..spelling import closest, cut, some
 from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, collect, shown
 from .scalars import Nothing
 
@@ -52,8 +52,8 @@ class DictOf(Kind):
             raise Misfit(f"{shown(value)} is no mapping")
         wrong = [shown(key) for key in value if not isinstance(key, str)]
         if wrong:
-            raise Misfit(f"keys must be text: {', '.join(wrong)}")
-        parts = ((f"[{key!r}]", partial(self.item.read, each, reading)) for key, each in value.items())
+            raise Misfit(f"keys must be text: {some(wrong)}")
+        parts = ((f"[{shown(key)}]", partial(self.item.read, each, reading)) for key, each in value.items())
         return dict(zip(value, collect(parts), strict=True))
 
     def field(self, options: FieldOptions) -> forms.Field:
@@ -98,12 +98,13 @@ class Keyed(Kind):
     def look_up(self, name: str) -> Kind | None:
         if name in self.items:
             return self.items[name]
-        close = get_close_matches(name, self.items, n=1)
-        raise LookupError(f"there is no {name!r}; {f'did you mean {close[0]!r}?' if close else self._known}")
+        close = closest(name, self.items)
+        hint = f"did you mean {close!r}?" if close else self._known
+        raise LookupError(f"there is no {cut(name)!r}; {hint}")
 
     @property
     def _known(self) -> str:
-        return f"known: {', '.join(self.items) or 'none'}"
+        return f"known: {some(self.items) or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class Choice(Kind):
         for known, _label in self.choices:
             if isinstance(value, str) and str(known) == value and known is not None:
                 return known
-        raise Misfit(f"{shown(value)} is none of {', '.join(shown(known) for known, _label in self.choices)}")
+        raise Misfit(f"{shown(value)} is none of {some(shown(known) for known, _label in self.choices)}")
 
     def field(self, options: FieldOptions) -> forms.Field:
         blank = [] if options.get("required") else [("", "---------")]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
 from django.apps import apps
 
 from ..exceptions import ParamsError
+from ..spelling import MOST_PROBLEMS, closest, cut, some
 from .annotations import kind_of
 from .containers import Choice, OneOf
 from .param import Param, Params, Problems
@@ -45,13 +45,15 @@ def declared_params(input: Mapping[str, Any]) -> Params:
     """
     items, problems = [], Problems()
     for name, declared in input.items():
+        if len(problems) == MOST_PROBLEMS:
+            break
         if not isinstance(name, str):
             problems[str(name)] = ["the name must be text"]
             continue
         try:
             items.append(_param(name, declared))
         except Misfit as misfit:
-            problems[name] = list(misfit.problems)
+            problems[cut(name)] = list(misfit.problems)
     if problems:
         raise ParamsError("input", problems)
     return Params(items=tuple(items))
@@ -102,13 +104,13 @@ def _kind(name: Any) -> Kind:
         try:
             return Row(apps.get_model(name))
         except (LookupError, ValueError):
-            raise Misfit(f"no installed app has the model {name!r}") from None
+            raise Misfit(f"no installed app has the model {shown(name)}") from None
     known = TYPES.get(name) or TYPES.get(name.lower())
     if known is not None:
         return kind_of(known)
-    near = get_close_matches(name, TYPES, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TYPES)}, or a model as 'app.Model'"
-    raise Misfit(f"unknown type {name!r}; {hint}")
+    near = closest(name, TYPES)
+    hint = f"did you mean {near!r}?" if near else f"known: {', '.join(TYPES)}, or a model as 'app.Model'"
+    raise Misfit(f"unknown type {shown(name)}; {hint}")
 
 
 def _restricted(kind: Kind, choices: Any) -> Kind:
@@ -119,5 +121,5 @@ def _restricted(kind: Kind, choices: Any) -> Kind:
     pairs = [each if isinstance(each, (list, tuple)) else (each, str(each)) for each in choices]
     wrong = [shown(each) for each in pairs if len(each) != 2]
     if wrong:
-        raise Misfit(f"choices: {', '.join(wrong)} is no [value, label]")
+        raise Misfit(f"choices: {some(wrong)} is no [value, label]")
     return Choice(tuple((kind.convert(value, Reading()), str(label)) for value, label in pairs))

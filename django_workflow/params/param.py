@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django import forms
@@ -14,6 +14,7 @@ from django.utils.text import capfirst
 
 from ..codec import load
 from ..exceptions import DeletedReference, ParamsError
+from ..spelling import MOST_PROBLEMS, closest, cut, some
 from .reading import JsonSchema, Kind, Misfit, Reading
 
 Problems = dict[str, list[str]]
@@ -113,11 +114,11 @@ class Params:
         }
 
     def misnamed(self, values: Mapping[str, Any]) -> Problems:
-        """Return the names in ``values`` that are unknown, and those that are missing."""
+        """Return the names in ``values`` that are unknown, a hundred at most, and those that are missing."""
         problems: Problems = {}
-        for name in values:
-            if name not in self.by_name and (not self.extra or name in self.taken):
-                problems[str(name)] = [self._why_unknown(str(name))]
+        unknown = (name for name in values if name not in self.by_name)
+        for name in islice((name for name in unknown if not self.extra or name in self.taken), MOST_PROBLEMS):
+            problems[cut(str(name))] = [self._why_unknown(str(name))]
         for param in self.items:
             if param.required and param.name not in values:
                 problems[param.name] = ["is required"]
@@ -126,10 +127,10 @@ class Params:
     def _why_unknown(self, name: str) -> str:
         if name in self.taken:
             return "is unknown: the handler uses this name itself"
-        near = get_close_matches(name, self.by_name, n=1)
+        near = closest(name, self.by_name)
         if near:
-            return f"is unknown; did you mean {near[0]!r}?"
-        return f"is unknown; known: {', '.join(self.by_name) or 'none'}"
+            return f"is unknown; did you mean {near!r}?"
+        return f"is unknown; known: {some(self.by_name) or 'none'}"
 
     def _read(self, values: Mapping[str, Any], reading: Reading, problems: Problems) -> dict[str, Any]:
         read = {}

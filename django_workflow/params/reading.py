@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 
 from django import forms
 
+from ..spelling import MOST_PROBLEMS, cut
+
 FieldOptions = dict[str, Any]
 JsonSchema = dict[str, Any]
 
 
 class Misfit(ValueError):
-    """A value does not fit; ``problems`` says why, one text for each place."""
+    """A value does not fit; ``problems`` says why, one text for each place, a hundred at most."""
 
     def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("; ".join(problems))
+        self.problems = problems[:MOST_PROBLEMS]
+        super().__init__("; ".join(self.problems))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +79,16 @@ class Kind(ABC):
 
 def shown(value: object) -> str:
     """Return ``value`` as a message shows it: its ``repr``, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return cut(repr(value), 60)
 
 
 def collect(parts: Iterable[tuple[str, Callable[[], Any]]]) -> list[Any]:
     """Return what every part reads. Raises one ``Misfit`` with the problems of all, each after its place."""
-    values, problems = [], []
+    values: list[Any] = []
+    problems: list[str] = []
     for place, read in parts:
+        if len(problems) >= MOST_PROBLEMS:
+            break
         try:
             values.append(read())
         except Misfit as misfit:

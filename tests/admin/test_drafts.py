@@ -292,3 +292,24 @@ def test_undo_as_a_word_and_none_at_all_are_shown(editor: Client, draft: Workflo
     page = editor.get(change_url(draft))
     assert re.search(r'<div class="readonly">\s*undo\s*</div>', page.text)
     assert editor.get(ADD).status_code == 200
+
+
+def test_json_that_is_too_long_to_be_stored_is_refused_before_it_is_read(
+    editor: Client, draft: Workflow
+) -> None:
+    text = json.dumps({f"key_{number}": 1 for number in range(100)})
+    with override_settings(DJANGO_WORKFLOW={"MAX_BYTES": 500}):
+        [(field, [message])] = errors_of(
+            editor, change_url(draft), form_data(draft, {"at": 1, "params": text})
+        ).items()
+    assert field == "steps-1-params"
+    assert "500" in message
+
+
+def test_a_step_of_many_unknown_params_brings_a_page_of_bounded_size(editor: Client, draft: Workflow) -> None:
+    text = json.dumps({f"key_{number}": 1 for number in range(20_000)})
+    page = editor.post(
+        change_url(draft), form_data(draft, {"at": 1, "type": "mail.send", "params": text}, _publish="1")
+    )
+    form = page.context["inline_admin_formsets"][0].formset.forms[1]
+    assert 0 < len(form.errors["params"]) <= 101

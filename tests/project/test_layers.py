@@ -14,7 +14,8 @@ PACKAGE = "django_workflow"
 ROOT = Path(__file__).parent.parent.parent / PACKAGE
 
 FLOORS = (
-    ("exceptions", "durations", "process", "status", "storable", "outcomes", "signals", "elapsed"),
+    ("exceptions", "durations", "elapsed", "process", "spelling", "status", "storable"),
+    ("outcomes", "signals"),
     ("conf", "retry", "line"),
     ("references", "links"),
     ("codec", "telemetry"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from ...definition.program import Program
 from ...exceptions import ParamsError, WorkflowNotFound
 from ...models import Run, Workflow
 from ...registry import get_handler
+from ...spelling import MOST_HINTS, closest, cut, some
 from ...status import RunStatus, StepStatus
 from ..moves import RunState
 from ..now import database_now
@@ -65,16 +66,15 @@ def dry_run(
 
 
 def _check_names(given: Mapping[str, Any], program: Program) -> None:
-    problems = {
-        str(name): [_suggest(str(name), program)] for name in given if name not in program.graph.steps
-    }
+    unknown = (str(name) for name in given if name not in program.graph.steps)
+    problems = {cut(name): [_suggest(name, program)] for name in islice(unknown, MOST_HINTS)}
     if problems:
         raise ParamsError(f"outputs for a dry run of {program.spec.name}", problems)
 
 
 def _suggest(name: str, program: Program) -> str:
-    close = get_close_matches(name, program.graph.steps, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the steps are {', '.join(program.graph.steps):.1000}"
+    close = closest(name, program.graph.steps)
+    hint = f"did you mean {close!r}?" if close else f"the steps are {some(program.graph.steps)}"
     return f"no step has this name; {hint}"
 
 
