@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
-from ..codec import encode
+from ..codec import check_size, encode
 from ..conf import get_settings
 from ..exceptions import NotStorable
 from .showing import write_json
@@ -30,10 +30,6 @@ class ReadableJSONField(forms.JSONField):
             return value
         if not value.strip():
             return None
-        most = get_settings().MAX_BYTES
-        if len(value.encode("utf-8", "replace")) > most:
-            text = _("This is longer than the %s bytes that can be stored.")
-            raise ValidationError(text % most, code="invalid")
         try:
             converted = json.loads(value)
             encode(converted, _("the value"))
@@ -56,7 +52,21 @@ class ReadableJSONField(forms.JSONField):
         return f"{text} ({error})" if isinstance(error, json.JSONDecodeError) else text
 
 
-class WordOrJSONField(ReadableJSONField):
+class DraftJSONField(ReadableJSONField):
+    """JSON of a draft: no more than a step could be given."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value of the text. Raises ``ValidationError`` like any JSON field, and where it is too
+        large."""
+        converted = super().to_python(value)
+        try:
+            check_size(converted, _("the value"), get_settings().MAX_BYTES)
+        except NotStorable as error:
+            raise ValidationError(str(error), code="invalid") from error
+        return converted
+
+
+class WordOrJSONField(DraftJSONField):
     """JSON, or one bare word, which is text: ``jump``, ``continue``, ``refuse``."""
 
     def to_python(self, value: Any) -> Any:
@@ -70,7 +80,7 @@ class WordOrJSONField(ReadableJSONField):
         return value if is_word else super().prepare_value(value)
 
 
-class ParamsField(ReadableJSONField):
+class ParamsField(DraftJSONField):
     """A step's params: nothing typed is an empty mapping."""
 
     def to_python(self, value: Any) -> Any:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from ..models import Step, Workflow
 from .drafts import PUBLISH, StepForm, StepFormSet
-from .json_fields import ParamsField, ReadableJSONField, WordOrJSONField
+from .json_fields import DraftJSONField, ParamsField, WordOrJSONField
 from .revisions import is_draft_offered, is_stale
 from .showing import NOTHING, hide_step, show_text, write_json
 
@@ -24,7 +24,7 @@ else:
 
 JSON_BOX: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
     models.JSONField: {
-        "form_class": ReadableJSONField,
+        "form_class": DraftJSONField,
         "widget": AdminTextareaWidget(attrs={"rows": 3}),
         "show_hidden_initial": False,
     }

@@ -294,9 +294,7 @@ def test_undo_as_a_word_and_none_at_all_are_shown(editor: Client, draft: Workflo
     assert editor.get(ADD).status_code == 200
 
 
-def test_json_that_is_too_long_to_be_stored_is_refused_before_it_is_read(
-    editor: Client, draft: Workflow
-) -> None:
+def test_params_that_are_larger_than_a_step_may_be_given_are_refused(editor: Client, draft: Workflow) -> None:
     text = json.dumps({f"key_{number}": 1 for number in range(100)})
     with override_settings(DJANGO_WORKFLOW={"MAX_BYTES": 500}):
         [(field, [message])] = errors_of(

@@ -14,8 +14,10 @@ PACKAGE = "django_workflow"
 ROOT = Path(__file__).parent.parent.parent / PACKAGE
 
 FLOORS = (
-    ("exceptions", "durations", "elapsed", "process", "spelling", "status", "storable"),
-    ("outcomes", "signals"),
+    (
+        *("exceptions", "durations", "elapsed", "process", "spelling", "status", "storable"),
+        *("outcomes", "signals"),
+    ),
     ("conf", "retry", "line"),
     ("references", "links"),
     ("codec", "telemetry"),
