@@ -64,7 +64,7 @@ def test_a_run_with_many_steps_is_shown_at_a_bounded_cost(
     for number in range(20):
         user = User.objects.create_user(f"operator-{number}")
         run.actions.create(verb="retry", by=user, at=run.created_at)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         page = admin_client.get(change_url(run))
     latest = list(run.step_runs.order_by("id").values_list("id", flat=True))[-200:]
     assert [row.step_run.pk for row in page.context["page"].rows] == latest

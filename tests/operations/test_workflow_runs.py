@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -246,7 +247,7 @@ def test_a_bulk_action_that_was_interrupted_is_gone_on_with(
     def interrupted() -> None:
         calls.append(1)
         if len(calls) == 5:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         raise ValueError
 
     several(3, {"type": "tests.interrupted"})
