@@ -53,6 +53,9 @@ def workflow_test(outputs: Mapping[str, Any] | None = None, *, using: str | None
     The clock begins at ``timezone.now()`` and moves by ``advance()`` only. At the end of a body that raised
     nothing, what is due is executed, and everything is as before. Runs live on the database ``using``, or
     where the router puts them. Raises ``RuntimeError`` inside another one.
+
+    In a ``TestCase``, an error of the database also rolls back what the handler or callback wrote before it:
+    elsewhere each of their statements is committed on its own.
     """
     given = dict(outputs or {})
     raw = getattr(settings, "DJANGO_WORKFLOW", None) or {}

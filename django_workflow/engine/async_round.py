@@ -6,14 +6,15 @@ The loop has a thread of its own; all that reads or writes the database is done 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 
 from ..conf import get_settings
-from ..exceptions import LeaseLost
+from ..exceptions import LeaseLost, OutcomeError
 from .attempt import Attempt, begin, close_call, judge, open_call, prepare, understand
 from .call import Overdue, await_handler
 from .claim import Claim
@@ -25,7 +26,7 @@ from .safely import record_safely
 from .sharing import is_concurrent
 from .single import tell_lost, verdict
 from .stand_ins import has_stand_in
-from .transactions import Transactions, close_transactions, open_transactions
+from .transactions import Transactions, close_transactions, open_transactions, sparing_tests
 from .waits import has_timed_out
 
 # Claims, and holds, up to so many more steps of the kind.
@@ -34,11 +35,15 @@ More = Callable[[int], Sequence[Claim]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """A handler that is about to be called, and the transactions that were open before."""
+    """A handler that is about to be called, and the transactions that were open before.
+
+    ``calls``: what is open, in the transaction of a ``TestCase``, for as long as only handlers write.
+    """
 
     going: Attempt
     arguments: dict[str, Any]
     before: Transactions
+    calls: ExitStack
 
 
 def is_in_loop(claim: Claim) -> bool:
@@ -58,10 +63,11 @@ def execute_concurrently(claims: Sequence[Claim], *, more: More) -> None:
 
 async def _call_all(claims: Sequence[Claim], more: More) -> None:
     under_way: set[asyncio.Task[None]] = set()
+    calls = ExitStack()
     try:
         while True:
             for claim in claims:
-                call = await sync_to_async(_open)(claim)
+                call = await sync_to_async(_open)(claim, calls)
                 if call is not None:
                     under_way.add(asyncio.create_task(_follow(call)))
             if not under_way:
@@ -69,23 +75,51 @@ async def _call_all(claims: Sequence[Claim], more: More) -> None:
             ended, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
-            claims = await sync_to_async(more)(get_settings().ASYNC_TOGETHER - len(under_way))
+            claims = await sync_to_async(_claim)(more, get_settings().ASYNC_TOGETHER - len(under_way), calls)
     finally:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+        await sync_to_async(calls.close)()
 
 
-def _open(claim: Claim) -> _Call | None:
+@contextmanager
+def _between(calls: ExitStack) -> Iterator[None]:
+    """Keep what the body writes in the transaction of a ``TestCase``, whichever call spoils it then.
+
+    Savepoints of calls that overlap cannot be nested: all calls share one, from each body to the next.
+    """
+    calls.close()
+    try:
+        yield
+    finally:
+        calls.enter_context(sparing_tests())
+
+
+def _claim(more: More, most: int, calls: ExitStack) -> Sequence[Claim]:
+    with _between(calls):
+        return more(most)
+
+
+def _open(claim: Claim, calls: ExitStack) -> _Call | None:
     """Prepare the call; None where the step is recorded without one."""
+    with _between(calls):
+        opened = _prepare(claim)
+    if opened is None:
+        return None
+    going, arguments = opened
+    return _Call(going=going, arguments=arguments, before=open_transactions(), calls=calls)
+
+
+def _prepare(claim: Claim) -> tuple[Attempt, dict[str, Any]] | None:
     assert claim.handler is not None
     report = verdict(claim)
     if report is None:
-        going, before = begin(claim, claim.handler), open_transactions()
+        going = begin(claim, claim.handler)
         try:
             report = prepare(going)
             if report is None:
-                return _Call(going=going, arguments=open_call(going), before=before)
+                return going, open_call(going)
         except LeaseLost:
             _lose(claim)
             return None
@@ -116,11 +150,19 @@ async def _follow(call: _Call) -> None:
 
 
 def _end(call: _Call, outcome: Any, error: BaseException | None) -> None:
-    going, claim = call.going, call.going.claim
-    close_call(going)
+    close_call(call.going)
+    try:
+        close_transactions(call.before)
+    except OutcomeError as left_open:
+        error = left_open
+    with _between(call.calls):
+        _conclude(call.going, outcome, error)
+
+
+def _conclude(going: Attempt, outcome: Any, error: BaseException | None) -> None:
+    claim = going.claim
     try:
         try:
-            close_transactions(call.before)
             if error is not None:
                 raise error
             report = understand(going, outcome)

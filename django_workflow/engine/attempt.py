@@ -31,6 +31,7 @@ from .scope import Errors, LoadedOutputs, Outputs, Scope
 from .secrecy import conceal, secrets_of
 from .sharing import note_call
 from .stopping import is_interrupt
+from .transactions import sparing_tests
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def begin(claim: Claim, handler: Handler) -> Attempt:
 
 def prepare(going: Attempt) -> Report | None:
     """Work out condition, items and params; return the report of a step that is not to be called."""
-    with deadline(_limit_of_expressions(going)):
+    with sparing_tests(), deadline(_limit_of_expressions(going)):
         return _before_call(going)
 
 

@@ -21,7 +21,6 @@ from ..elapsed import is_recent
 from ..exceptions import VerbRefused
 from ..models import Run, RunQuerySet, StepRun, StepRunQuerySet
 from ..process import remembered
-from ..signals import run_finished
 from ..status import RunStatus, StepStatus, WaitingFor
 from . import control
 from .gate import StaleClaim, lock_run
@@ -29,7 +28,7 @@ from .give_back import RunIsBusy, lock_if_free
 from .hand_over import hand_over
 from .now import database_now
 from .retry import RETRY_CHILD, retry
-from .telling import calls_ended
+from .telling import calls_ended, run_ended
 from .waits import CHILD, event_of, is_ours
 from .waking import make_ready
 
@@ -54,7 +53,7 @@ MOST_TOLD = 10_000
 
 def connect() -> None:
     """Let ends go up and cancels go down, from now on."""
-    run_finished.connect(_on_run_finished, dispatch_uid="django_workflow.callers.up")
+    run_ended.connect(_on_run_ended, dispatch_uid="django_workflow.callers.up")
     calls_ended.connect(_on_calls_ended, dispatch_uid="django_workflow.callers.down")
 
 
@@ -182,7 +181,7 @@ def _cancel(using: str, children: Sequence[Run] | RunQuerySet) -> int:
     return count
 
 
-def _on_run_finished(run: Run, **kwargs: object) -> None:
+def _on_run_ended(run: Run, **kwargs: object) -> None:
     if len(_told) > MOST_TOLD:
         _told.clear()
     is_told = _told.pop(run.pk, None) == run.finished_at

@@ -25,6 +25,7 @@ from .recording import Keep, Recording, always, is_stopped_item, work_out
 from .report import Report
 from .statements import write as write_entries
 from .telling import tell_calls_ended, tell_recorded
+from .transactions import sparing_tests
 from .turns import writing
 
 # How many outputs a process keeps in memory of each run that it drives.
@@ -40,7 +41,7 @@ def record(claim: Claim, report: Report, *, keep: Keep = always) -> Claim | None
         return conclude(claim, _record_call(claim, report, report.call, keep))
     recording = work_out(claim, report, keep=keep)
     try:
-        with writing(claim.using):
+        with writing(claim.using), sparing_tests():
             write(claim, recording)
     except StaleClaim:
         recording = _record_locked(claim, lambda: report, keep)

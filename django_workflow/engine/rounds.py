@@ -25,7 +25,7 @@ from .safely import record_safely
 from .sharing import may_share, note_undone
 from .single import execute, tell_lost, verdict
 from .statements import write as write_entries
-from .transactions import count_callbacks, is_closed, make_robust
+from .transactions import count_callbacks, is_closed, make_robust, sparing_tests
 from .turns import writing
 from .waits import has_timed_out
 
@@ -124,7 +124,7 @@ def _write_together(together: Worked) -> set[object]:
         return set()
     using = together[0][0].using
     # What the database refuses of one is found out, and recorded, when each is recorded alone.
-    with suppress(DatabaseError), writing(using):
+    with suppress(DatabaseError), writing(using), sparing_tests():
         return set(write_entries(using, [entry_of(claim, recording) for claim, recording in together]))
     return set()
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
 from ..exceptions import OutcomeError
 from .stopping import is_interrupt
@@ -18,7 +18,7 @@ from .stopping import is_interrupt
 logger = logging.getLogger("django_workflow")
 
 # How both of PostgreSQL's drivers number a transaction that is open, and one that an error has stopped.
-_OPEN = (2, 3)
+_OPEN, _STOPPED = (2, 3), 3
 
 # By alias: autocommit, whether in an atomic block, and how deep.
 Transactions = Mapping[str, tuple[bool, bool, int]]
@@ -67,9 +67,14 @@ def _roll_back(connection: Any, autocommit: bool, in_atomic_block: bool, depth: 
 
 def _is_open(connection: Any) -> bool:
     """Whether a transaction is open, be it by a BEGIN of the handler's own."""
-    raw = connection.connection
-    status = getattr(getattr(raw, "info", None), "transaction_status", 0)
-    return not connection.autocommit or bool(getattr(raw, "in_transaction", False)) or status in _OPEN
+    is_begun = bool(getattr(connection.connection, "in_transaction", False))
+    return not connection.autocommit or is_begun or _status(connection) in _OPEN
+
+
+def _status(connection: Any) -> int:
+    """Return what PostgreSQL's drivers say of the transaction; 0 of other databases."""
+    status: int = getattr(getattr(connection.connection, "info", None), "transaction_status", 0)
+    return status
 
 
 def is_closed(using: str) -> bool:
@@ -111,6 +116,33 @@ def is_of_test_case(connection: Any) -> bool:
 
 
 @contextmanager
+def sparing_tests() -> Iterator[None]:
+    """Let an error of the database in the body undo the body, and not the transaction of a ``TestCase``.
+
+    Nothing else is undone, whatever the body raises. Without such a transaction this does nothing: each
+    statement outside of an atomic block is then a transaction of its own.
+    """
+    with ExitStack() as until_over:
+        for connection in connections.all(initialized_only=True):
+            if is_of_test_case(connection):
+                until_over.enter_context(_sparing(connection))
+        yield
+
+
+@contextmanager
+def _sparing(connection: Any) -> Iterator[None]:
+    block: Any = transaction.atomic(using=connection.alias)
+    block._from_testcase = True
+    block.__enter__()
+    try:
+        yield
+    finally:
+        if _status(connection) == _STOPPED:
+            connection.needs_rollback = True
+        block.__exit__(None, None, None)
+
+
+@contextmanager
 def own_callbacks() -> Iterator[None]:
     """Keep apart what waited for a commit before the body."""
     earlier = {}
@@ -141,7 +173,8 @@ def call_back() -> int:
 
 def _call(callback: Any, is_robust: bool) -> None:
     try:
-        callback()
+        with sparing_tests():
+            callback()
     except Exception:
         if not is_robust:
             raise

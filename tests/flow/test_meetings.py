@@ -16,10 +16,10 @@ from django_workflow import StepContext, cancel_run, define, retry_run, send_eve
 from django_workflow.engine import callers
 from django_workflow.engine.now import database_now, set_clock
 from django_workflow.engine.send import wake_unheard
+from django_workflow.engine.telling import run_ended
 from django_workflow.engine.tick import tick
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Event, Run, StepRun
-from django_workflow.signals import run_finished
 from django_workflow.status import FINAL_RUN
 from tests.support.meeting import meetings
 from tests.support.runs import fresh, history, in_threads, notes, step_run, step_runs
@@ -170,7 +170,7 @@ def test_many_clocks_repeat_the_end_of_a_child_once(monkeypatch: pytest.MonkeyPa
     define("child", steps=[WAIT])
     define("flow", steps=[CALL, AFTER])
     families = [start_family() for _ in range(6)]
-    run_finished.disconnect(dispatch_uid="django_workflow.callers.up")
+    run_ended.disconnect(dispatch_uid="django_workflow.callers.up")
     try:
         for _, child in families:
             send_event(child, "go")
