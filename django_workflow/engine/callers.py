@@ -185,8 +185,9 @@ def _on_run_ended(run: Run, **kwargs: object) -> None:
     if len(_told) > MOST_TOLD:
         _told.clear()
     is_told = _told.pop(run.pk, None) == run.finished_at
-    # Only a key leads others than its caller to a run.
-    if run.key is not None or (run.parent_id is not None and not is_told):
+    # Only a key leads others than its caller to a run, and a restart of what they had called.
+    is_shared = run.key is not None or run.restarted_from_id is not None
+    if is_shared or (run.parent_id is not None and not is_told):
         wake_callers(run._state.db or "default", run.pk)
 
 

@@ -24,7 +24,7 @@ from .new_rows import share_slots
 from .plan import plan_ready, plan_retry
 from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
 from .undo import has_begun
-from .verbs import apply_verb, built_on, live_status, program_of
+from .verbs import apply_verb, built_on, live_status, program_of, superseded
 from .waits import event_of, is_ours, wait_for_child
 
 # Names the event of a step that waits for its child to be retried, and tells when that had failed.
@@ -47,11 +47,13 @@ def revive(run: Run, program: Program, now: datetime, using: str) -> None:
     """Let a locked failed run be active again, with a new deadline; unsaved.
 
     Raises ``VerbRefused`` once its undo has begun, because what was undone cannot be built on, and where
-    another run has its steps.
+    another run stands for it or has its steps: its work would be done again.
     """
-    newer = built_on(run, using)
+    newer = superseded([run.pk], using).get(run.pk) or built_on(run, using)
     if newer is not None:
-        raise VerbRefused(f"run {run.pk} was restarted as {newer.pk}, with its steps: go on with that one.")
+        is_done = newer.status == RunStatus.DONE
+        way_out = "restart that one to do the work again" if is_done else "go on with that one"
+        raise VerbRefused(f"run {run.pk} was restarted as {newer.pk}, which is {newer.status}: {way_out}.")
     if has_begun(using, run):
         raise VerbRefused(
             f"the undo of run {run.pk} has begun, so it cannot go on: finish that by undo_run, or restart it."
@@ -151,8 +153,12 @@ def _keep_children(
     using: str,
     wake: Wake | None,
 ) -> None:
-    """Let new attempts wait for the runs that the old ones called, where these can still give an output."""
-    children = Run.objects.using(using).in_bulk([row.child_id for row in old if row.child_id is not None])
+    """Let new attempts wait for the runs that the old ones called, where these can still give an output.
+
+    A restart stands for the run that was called.
+    """
+    called = [row.child_id for row in old if row.child_id is not None]
+    children = {**Run.objects.using(using).in_bulk(called), **superseded(called, using)}
     for before, row in zip(old, new, strict=True):
         child = None if before.child_id is None else children.get(before.child_id)
         if child is None or RunStatus.CANCELLED in (child.status, child.ending) or has_begun(using, child):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
@@ -82,6 +83,25 @@ def built_on(run: Run, using: str) -> Run | None:
     from_step = RunAction.objects.using(using).filter(verb=RESTART).exclude(step="")
     restarts = Run.objects.using(using).filter(restarted_from=run)
     return restarts.filter(Exists(from_step.filter(run=OuterRef("pk")))).order_by("pk").last()
+
+
+def superseded(run_ids: Collection[UUID], using: str) -> dict[UUID, Run]:
+    """Return, by the id of each run that was restarted, the newest run that stands for it now.
+
+    A cancelled restart stands for nothing; one of its own may.
+    """
+    found: dict[UUID, Run] = {}
+    earliest = {run_id: run_id for run_id in run_ids}
+    while earliest:
+        restarts = Run.objects.using(using).filter(restarted_from__in=earliest).order_by("pk")
+        later = {}
+        for newer in restarts:
+            assert newer.restarted_from_id is not None
+            later[newer.pk] = earliest[newer.restarted_from_id]
+            if RunStatus.CANCELLED not in (newer.status, newer.ending):
+                found[later[newer.pk]] = newer
+        earliest = later
+    return found
 
 
 def program_of(run: Run, using: str) -> Program:

@@ -13,7 +13,7 @@ from django.db.models.functions import Left
 from ..conf import get_settings
 from ..definition.program import Program
 from ..engine.programs import get_program
-from ..engine.verbs import RESTART
+from ..engine.verbs import RESTART, superseded
 from ..models import Clock, Run, RunAction, StepRun
 from ..status import LIVE_STEP, RunStatus, StepStatus
 from .passed_over import read_failed_steps
@@ -32,7 +32,8 @@ class RunFacts:
     """A run with its rows, without their big columns.
 
     ``latest``: step runs as they were made; ``current``: the latest attempt of each step itself, by name;
-    ``undos``: step runs that undo others; ``restarts``: runs that were started in its place.
+    ``undos``: step runs that undo others; ``restarts``: runs that were started in its place;
+    ``superseded_by``: the newest run that stands for it now.
     """
 
     run: Run
@@ -45,6 +46,7 @@ class RunFacts:
     actions: Sequence[RunAction]
     called: Sequence[Run]
     restarts: Sequence[Run]
+    superseded_by: Run | None
     has_more: bool
 
     @property
@@ -87,7 +89,7 @@ def _is_from_step(action: RunAction) -> bool:
 def read_facts(run: Run, now: datetime) -> RunFacts:
     """Return what is known of ``run``.
 
-    Three queries; one more each for a version not seen before, many rows, calls, and restarts.
+    Three queries; one more each for a version not seen before, many rows and calls; restarts take four.
     """
     using = run._state.db
     program = None if run.version_id is None else get_program(run.version_id, using or "default")
@@ -95,7 +97,8 @@ def read_facts(run: Run, now: datetime) -> RunFacts:
     latest = list(rows.order_by("-id")[: LATEST + 1])
     has_more = len(latest) > LATEST
     standing = list(rows.filter(STANDING)) if has_more else latest
-    restarts = Run.objects.using(using).filter(restarted_from=run).order_by("-pk")
+    restarts = Run.objects.using(using).filter(restarted_from=run).order_by("-pk").select_related("workflow")
+    restarted = list(restarts.defer(*BIG_OF_RUN).prefetch_related("actions"))
     for row in (*latest, *standing):
         row.run = run
     return RunFacts(
@@ -108,7 +111,8 @@ def read_facts(run: Run, now: datetime) -> RunFacts:
         live=[row for row in standing if row.status in LIVE_STEP],
         actions=list(run.actions.using(using).prefetch_related("by")),
         called=_read_called(run, program),
-        restarts=list(restarts.select_related("workflow").defer(*BIG_OF_RUN).prefetch_related("actions")),
+        restarts=restarted,
+        superseded_by=superseded([run.pk], using or "default").get(run.pk) if restarted else None,
         has_more=has_more,
     )
 

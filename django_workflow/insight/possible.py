@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from django.utils.translation import gettext as _
 
 from ..definition.program import UNDO
-from ..models import StepRun
+from ..models import Run, StepRun
 from ..status import RunStatus, StepStatus
 from .facts import RunFacts
 
@@ -66,9 +66,15 @@ def _resume(facts: RunFacts) -> str:
     return "" if facts.run.status == RunStatus.PAUSED else _("The run is not paused.")
 
 
-def _built_on(facts: RunFacts) -> str:
-    newer = facts.built_on
-    return "" if newer is None else _("It was restarted, with its steps, as %s: go on with that.") % newer.pk
+def _superseded(facts: RunFacts) -> str:
+    newer = facts.superseded_by
+    if newer is None or newer.status != RunStatus.DONE:
+        return _restarted_as(newer or facts.built_on)
+    return _("It was restarted as %s, which is done. To do the work again, restart that one.") % newer.pk
+
+
+def _restarted_as(newer: Run | None) -> str:
+    return "" if newer is None else _("It was restarted as %s: go on with that one.") % newer.pk
 
 
 def _undone(facts: RunFacts) -> str:
@@ -78,7 +84,7 @@ def _undone(facts: RunFacts) -> str:
 def _retry(facts: RunFacts) -> str:
     if facts.run.status != RunStatus.FAILED:
         return _("Only a run that failed is retried.")
-    return _never_began(facts) or _built_on(facts) or _undone(facts)
+    return _never_began(facts) or _superseded(facts) or _undone(facts)
 
 
 def _never_began(facts: RunFacts) -> str:
@@ -100,14 +106,14 @@ def _skip(facts: RunFacts) -> str:
     if undos:
         return ""
     if facts.run.status == RunStatus.FAILED:
-        stuck = _never_began(facts) or _built_on(facts) or _undone(facts)
+        stuck = _never_began(facts) or _superseded(facts) or _undone(facts)
     else:
         stuck = _over(facts) or _ending(facts)
     return stuck or ("" if steps_to_skip(facts) else _("No step waits, or has failed."))
 
 
 def _undo(facts: RunFacts) -> str:
-    reason = _not_over(facts) or _built_on(facts) or _never_began(facts)
+    reason = _not_over(facts) or _restarted_as(facts.built_on) or _never_began(facts)
     if reason or facts.program is None:
         return reason
     if _undos_left(facts):

@@ -25,7 +25,7 @@ def why(facts: RunFacts) -> str:
     """Return what the run waits for, or how it ended, in one sentence."""
     run = facts.run
     if run.is_final:
-        return _final(facts)
+        return f"{_superseded(facts)} {_final(facts)}".lstrip()
     if run.status == RunStatus.PAUSED:
         return _paused(facts)
     rows = _most_telling(facts.live)
@@ -57,6 +57,14 @@ def _most_telling(rows: Sequence[StepRun]) -> list[StepRun]:
     behind = (WaitingFor.ITEMS, WaitingFor.SLOT)
     own = [row for row in rows if row.waiting_for not in behind] or list(rows)
     return sorted(own, key=lambda row: (_ORDER.index(StepStatus(row.status)), row.due_at or row.created_at))
+
+
+def _superseded(facts: RunFacts) -> str:
+    newer = facts.superseded_by
+    if newer is None:
+        return ""
+    values = {"run": newer.pk, "status": newer.get_status_display()}
+    return _("Superseded by the run %(run)s, which is %(status)s.") % values
 
 
 def _final(facts: RunFacts) -> str:

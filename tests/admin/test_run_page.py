@@ -184,6 +184,21 @@ def test_a_run_names_its_relatives(login: Login, make_run: MakeRun) -> None:
     assert change_url(failed) in client.get(change_url(newer)).text
 
 
+def test_a_run_that_a_restart_has_superseded_says_so_first(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run", "override_run")
+    run = make_run(FAIL)
+    newer = restart_run(run)
+    page = client.get(change_url(run)).context["page"]
+    assert page.why.startswith(f"Superseded by the run {newer.pk}, which is pending. It failed at")
+    assert {offer.name for offer in page.possible} == {"restart"}
+    Run.objects.filter(pk=newer.pk).update(status="done", finished_at=newer.created_at)
+    page = client.get(change_url(run)).context["page"]
+    reasons = {offer.name: offer.reason for offer in page.impossible}
+    assert reasons["retry"] == (
+        f"It was restarted as {newer.pk}, which is done. To do the work again, restart that one."
+    )
+
+
 def test_a_restart_takes_a_step_and_another_input(
     login: Login, make_run: MakeRun, django_capture_on_commit_callbacks: Any
 ) -> None:
@@ -338,8 +353,8 @@ def test_what_was_done_to_a_restart_does_not_change_what_it_was_built_on(
     run = make_run(ECHO, FAIL, input={"word": "a"})
     newer = restart_run(run)
     newer.actions.create(verb="skip", step="echo", at=newer.created_at)
-    assert "retry" in {offer.name for offer in client.get(change_url(run)).context["page"].possible}
     cancel_run(newer)
+    assert "retry" in {offer.name for offer in client.get(change_url(run)).context["page"].possible}
     from_step = restart_run(run, from_step="broken")
     from_step.actions.create(verb="retry", at=from_step.created_at)
     assert "retry" not in {offer.name for offer in client.get(change_url(run)).context["page"].possible}

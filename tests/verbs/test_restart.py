@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from django_workflow import define, restart_run, trigger, undo_run
+from django_workflow import cancel_run, define, restart_run, retry_run, skip_step, trigger, undo_run
 from django_workflow.exceptions import ParamsError, VerbRefused
 from django_workflow.models import Run, RunAction, Workflow
 from tests.support.runs import fresh, let_time_pass, notes, start, step_runs
@@ -47,6 +47,35 @@ def test_the_key_moves_to_the_new_run(broken) -> None:
     assert (again.pk, again.was_created) == (new.pk, False)
     newest = restart_run(("flow", "k"))
     assert (newest.restarted_from, newest.key, fresh(new).key) == (new, "k", None)
+
+
+@pytest.mark.parametrize("revive", [retry_run, lambda run: skip_step(run, "two")])
+def test_a_run_that_was_restarted_does_its_work_no_more(broken, revive) -> None:
+    broken.add("two")
+    old = start([*WORK, {"name": "two", "type": "tests.work"}])
+    failed = restart_run(old)
+    with pytest.raises(VerbRefused, match=f"restarted as {failed.pk}, which is failed: go on with that one"):
+        revive(old)
+    broken.clear()
+    done = restart_run(failed)
+    for run in (old, failed):
+        with pytest.raises(VerbRefused, match=f"as {done.pk}, which is done: restart that one to do"):
+            revive(run)
+    assert notes() == ["one 1", "two 1", "one 1", "two 1", "one 1", "two 1"]
+
+
+def test_a_cancelled_restart_stands_for_nothing_but_one_of_its_own_does(broken) -> None:
+    broken.add("one")
+    old = start([{**WORK[0], "delay": "0s"}])
+    broken.clear()
+    with transaction.atomic():
+        cancelled = cancel_run(restart_run(old))
+    done = restart_run(cancelled)
+    with pytest.raises(VerbRefused, match=f"restarted as {done.pk}, which is done"):
+        retry_run(old)
+    Run.objects.filter(pk=done.pk).delete()
+    retry_run(old)
+    assert fresh(old).status == "done"
 
 
 def test_a_run_that_lost_its_key_is_restarted_without_one(broken) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_workflow import cancel_run, define, restart_run, retry_run, trigger
+from django_workflow import cancel_run, define, restart_run, retry_run, send_event, trigger
 from django_workflow.models import Run
 from tests.support.runs import fresh, notes, step_runs
 
@@ -52,6 +52,27 @@ def test_a_child_that_fails_again_fails_its_caller_again(broken) -> None:
     broken.clear()
     retry_run(run)
     assert fresh(run).status == "done"
+
+
+def test_a_child_that_was_restarted_gives_the_output_of_its_restart(broken) -> None:
+    broken.add("deep")
+    run = _trigger()
+    broken.clear()
+    restart_run(_children()[0])
+    retry_run(run)
+    assert (fresh(run).status, run.output_of("call")) == ("done", "deep worked")
+    assert notes() == ["deep 1", "deep 1", "after"]
+
+
+def test_the_end_of_a_restart_wakes_who_waits_for_the_run_it_replaced(broken) -> None:
+    broken.add("deep")
+    run = _trigger()
+    define("child", steps=[{"type": "flow.wait", "with": {"event": "go"}}])
+    newer = restart_run(_children()[0], newest=True)
+    retry_run(run)
+    assert (fresh(run).status, fresh(newer).status) == ("waiting", "waiting")
+    send_event(newer, "go")
+    assert (fresh(run).status, fresh(newer).status, len(_children())) == ("done", "done", 2)
 
 
 def test_in_place_of_a_cancelled_child_another_is_called(broken) -> None:
