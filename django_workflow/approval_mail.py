@@ -37,14 +37,13 @@ def send_questions(
     *,
     notify: bool | str | Sequence[str],
     link: ApprovalLink,
-    asker: str | None,
 ) -> None:
     """Send a mail to everybody who may answer, or to the addresses that ``notify`` names.
 
     All mails are built before the first one goes out. Raises ``ParamsError`` for an address that is none, and
     ``PermanentError`` where no link can be made.
     """
-    users = find_answerers(question, asker, context.log)
+    users = find_answerers(question, context.log)
     if notify is True:
         messages = list(_to_users(users, question, context, link))
         if not messages:

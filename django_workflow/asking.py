@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,9 +36,9 @@ def make_question(
     allow_self: bool,
     form: Mapping[str, Any] | None,
     message: str,
-    asker: str | None,
+    askers: Sequence[str],
 ) -> AskApproval:
-    """Return the question; ``asker`` is the key of the user who triggered the run.
+    """Return the question; ``askers`` are the keys of the users who asked for what is approved.
 
     Raises ``ParamsError`` for users, a group or a permission that are not there, for fewer users than
     answers, and for a form that cannot be read.
@@ -60,18 +60,17 @@ def make_question(
         users=tuple(found),
         count=count,
         allow_self=allow_self,
+        askers=tuple(askers),
         form=form or None,
         message=message,
     )
-    if not permission and not group and len(_active(found.values(), question, asker)) < count:
-        why = "" if allow_self else ", and who triggered the run does not count (allow_self)"
+    if not permission and not group and len(_active(found.values(), question)) < count:
+        why = "" if allow_self else ", and who triggered or changed the run does not count (allow_self)"
         raise _wrong("users", f"fewer active users are named than answers are needed ({count}){why}")
     return question
 
 
-def find_answerers(
-    question: AskApproval, asker: str | None, say: Callable[[str], None]
-) -> list[AbstractBaseUser]:
+def find_answerers(question: AskApproval, say: Callable[[str], None]) -> list[AbstractBaseUser]:
     """Return the users who may answer ``question`` now, leaving aside permissions for single rows.
 
     There may be more: ``say`` is told who could not be found, such as by a backend that lists nobody.
@@ -86,7 +85,7 @@ def find_answerers(
     else:
         found = ()
         say(f"the user model has no groups: could not find who is in the group {question.group!r}")
-    return _active(found, question, asker)
+    return _active(found, question)
 
 
 def has_column(name: str) -> bool:
@@ -113,9 +112,9 @@ def _users_with_permission(permission: str, say: Callable[[str], None]) -> Itera
     return found.values()
 
 
-def _active(users: Any, question: AskApproval, asker: str | None) -> list[AbstractBaseUser]:
-    but = None if question.allow_self else asker
-    return [user for user in users if user.is_active and str(user.pk) != but]
+def _active(users: Any, question: AskApproval) -> list[AbstractBaseUser]:
+    but = () if question.allow_self else question.askers
+    return [user for user in users if user.is_active and str(user.pk) not in but]
 
 
 def _check_permission(permission: str) -> None:

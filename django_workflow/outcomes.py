@@ -80,8 +80,9 @@ class WaitForEvent:
 class AskApproval:
     """Wait until people have answered: ``count`` approvals, or one rejection.
 
-    One of ``permission``, ``group`` and ``users`` (primary keys, as text) says who may. The handler is called
-    again with the event ``approved`` or ``rejected``, whose payload is ``flow.approval``'s output.
+    One of ``permission``, ``group`` and ``users`` (primary keys, as text) says who may; ``askers`` may not,
+    unless ``allow_self``. The handler is called again with the event ``approved`` or ``rejected``, whose
+    payload is ``flow.approval``'s output.
     """
 
     permission: str | None = None
@@ -89,6 +90,7 @@ class AskApproval:
     users: Sequence[str] = ()
     count: int = 1
     allow_self: bool = False
+    askers: Sequence[str] = ()
     form: Mapping[str, Any] | None = None
     message: str = ""
 

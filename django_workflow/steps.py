@@ -13,6 +13,7 @@ from .exceptions import ChildFailed, Failed, ParamsError, Rejected, WorkflowErro
 from .links import ApprovalLink
 from .mail import Letter, build_message
 from .models import StepRun
+from .models.approvable import askers_of
 from .outcomes import AskApproval, CallWorkflow, End, Goto, Sleep, WaitForEvent
 from .params import Condition, StepName
 from .registry import step
@@ -118,7 +119,7 @@ def ask_approval(
     group: Annotated[str | None, "Who is in the group of this name may answer."] = None,
     users: Annotated[Any, "Who may answer: one or a list of users, usernames or keys."] = None,
     count: Annotated[int, "How many have to approve."] = 1,
-    allow_self: Annotated[bool, "Whether who triggered the run may answer."] = False,
+    allow_self: Annotated[bool, "Whether who triggered or changed the run may answer."] = False,
     form: Annotated[dict[str, Any] | None, "What an approval says beside yes, declared as input is."] = None,
     message: Annotated[str, "What is asked."] = "",
     notify: Annotated[bool | list[str] | str, "A mail to all who may answer, or to these addresses."] = False,
@@ -128,7 +129,6 @@ def ask_approval(
         return _answered(context.event)
     using = context.using
     run = StepRun.objects.using(using).select_related("run").get(pk=context.step_run_id).run
-    asker = None if run.triggered_by_id is None else str(run.triggered_by_id)
     question = make_question(
         permission=permission,
         group=group,
@@ -137,11 +137,11 @@ def ask_approval(
         allow_self=allow_self,
         form=form,
         message=message,
-        asker=asker,
+        askers=askers_of(run),
     )
     if notify:
         link = ApprovalLink(using=using, step_run_id=context.step_run_id)
-        send_questions(question, context, notify=notify, link=link, asker=asker)
+        send_questions(question, context, notify=notify, link=link)
     return question
 
 

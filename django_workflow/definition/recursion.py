@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from .expressions import has_expression
 from .graph import Graph
 from .outline import GetHandler, Outline
-from .spec import CALL, StepSpec, WorkflowSpec
-
-# A person may say no, and so end what would go on without end.
-_ASKING = "flow.approval"
+from .spec import APPROVAL, CALL, StepSpec, WorkflowSpec
 
 
 def certain_calls(spec: WorkflowSpec, get_handler: GetHandler) -> dict[str, str]:
@@ -67,7 +64,7 @@ def _may_leave(outline: Outline, step: StepSpec) -> bool:
     is_named = step.next is not None or bool(outline.targets(step.name))
     is_unknown = step.name in outline.jumping_anywhere
     type = outline.type_of(step)
-    return is_named or is_unknown or type.may_leave_by_itself or type.name == _ASKING
+    return is_named or is_unknown or type.may_leave_by_itself or type.name == APPROVAL
 
 
 def _surely_after(graph: Graph, name: str) -> set[str]:

@@ -16,6 +16,7 @@ MAX_ITEMS = 10_000
 
 JUMP = "jump"
 CALL = "flow.call"
+APPROVAL = "flow.approval"
 _LONGEST_MESSAGE = 1000
 RESERVED_NAMES = frozenset({"end", "fail", "continue", JUMP})
 RESERVED_STATE = frozenset({"steps", "errors", "run", "item", "index", "error"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Model
 
 from ..models import Run, StepRun
-from ..models.approvable import User, group_names, holds
+from ..models.approvable import User, group_names, holds, is_own
 
 
 def why_not(user: User | None, row: StepRun, run: Run) -> str:
@@ -19,8 +19,10 @@ def why_not(user: User | None, row: StepRun, run: Run) -> str:
     name = user.get_username()
     if not user.is_active:
         return f"user {name!r} is not active"
-    if not awaits["allow_self"] and run.triggered_by_id is not None and run.triggered_by_id == user.pk:
-        return f"user {name!r} triggered the run, and the step does not allow_self"
+    if not awaits["allow_self"] and (str(user.pk) in awaits.get("askers", ()) or is_own(user, run)):
+        return (
+            f"user {name!r} triggered the run or changed what is approved, and the step does not allow_self"
+        )
     if awaits["permission"] is not None:
         is_held = holds(user, awaits["permission"]) or holds(user, awaits["permission"], _about(run))
         return "" if is_held else f"user {name!r} lacks the permission {awaits['permission']!r}"

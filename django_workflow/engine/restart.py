@@ -15,7 +15,7 @@ from django.db import transaction
 from ..codec import decode, load
 from ..definition.graph import Graph
 from ..definition.program import Program
-from ..definition.spec import RESERVED_STATE
+from ..definition.spec import APPROVAL, RESERVED_STATE
 from ..exceptions import VerbRefused
 from ..models import Run, StepRun
 from ..models.fresh import make
@@ -57,6 +57,7 @@ def restart(run: Run, asked: Restart, *, using: str, by: AbstractBaseUser | None
         program = get_program(version_id, using)
         _refuse(old, asked, program.graph, using)
         new = _make_run(old, asked, version_id, program, now, using, by)
+        _refuse_unapproved(old, new, asked, program.graph)
         Run.objects.using(using).filter(pk=old.pk).update(key=None)
         rows = _insert(old, new, asked, program, now, using)
         for each in (old, new):
@@ -87,6 +88,19 @@ def _refuse(old: Run, asked: Restart, graph: Graph, using: str) -> None:
     if has_begun(using, old):
         raise VerbRefused(
             f"the undo of run {old.pk} has begun, so nothing can be built on it: restart it from the start."
+        )
+
+
+def _refuse_unapproved(old: Run, new: Run, asked: Restart, graph: Graph) -> None:
+    """Raise ``VerbRefused`` where another input would pass for what people have approved."""
+    if asked.from_step is None or new.input == old.input:
+        return
+    region = graph.region(asked.from_step)
+    asking = [name for name, step in graph.steps.items() if step.type == APPROVAL and name not in region]
+    if asking:
+        raise VerbRefused(
+            f"run {old.pk} cannot be restarted from {asked.from_step!r} with another input: the approval "
+            f"{asking[0]!r} would not be asked for it; restart from the start, or from {asking[0]!r}."
         )
 
 

@@ -58,6 +58,7 @@ def wait_for_answers(outcome: AskApproval, spec: StepSpec, now: datetime) -> tup
         "users": dict.fromkeys(outcome.users, True),
         "count": outcome.count,
         "allow_self": outcome.allow_self,
+        "askers": dict.fromkeys(outcome.askers, True),
         "form": None if outcome.form is None else dict(outcome.form),
         "message": outcome.message,
         "until": _text(until),

@@ -13,11 +13,11 @@ from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KT
 
 from ..references import alias_of
-from .run import Run
+from .run import CHANGING, Run, RunAction
 
 User = AbstractBaseUser | AnonymousUser
 # Of step runs, whose module imports this one.
@@ -34,6 +34,37 @@ def group_names(user: User) -> list[str]:
     """Return the names of the groups that ``user`` is in; a user model may know none."""
     groups = getattr(user, "groups", None)
     return [] if groups is None else list(groups.values_list("name", flat=True))
+
+
+def askers_of(run: Run) -> list[str]:
+    """Return the keys, as text, of the users who asked for what an approval in ``run`` approves.
+
+    Those who triggered, restarted or changed it, a run that it was restarted from, or one that called it.
+    """
+    using, seen, level = run._state.db, set[UUID](), {run.pk}
+    found = set[Any]()
+    while level:
+        seen |= level
+        runs = Run.objects.using(using).filter(pk__in=level)
+        origins = list(runs.values_list("triggered_by", "restarted_from", "parent__run"))
+        found |= {user for user, *_earlier in origins}
+        level = {each for _user, *earlier in origins for each in earlier if each is not None} - seen
+    changes = RunAction.objects.using(using).filter(run__in=seen, verb__in=CHANGING)
+    found |= set(changes.values_list("by", flat=True))
+    return sorted(str(user) for user in found - {None})
+
+
+def is_own(user: User, run: Run) -> bool:
+    """Return whether ``user`` triggered the run, or has changed what is approved in it."""
+    changes = RunAction.objects.using(run._state.db).filter(run=run, verb__in=CHANGING, by=user.pk)
+    return run.triggered_by_id == user.pk or changes.exists()
+
+
+def is_own_question(user: User) -> Q:
+    """Return which step runs ask ``user`` to approve what they asked for themselves, where that counts."""
+    changes = RunAction.objects.filter(run=OuterRef("run"), verb__in=CHANGING, by=user.pk)
+    is_theirs = Q(run__triggered_by=user.pk) | Q(awaits__askers__has_key=str(user.pk)) | Exists(changes)
+    return Q(is_theirs, awaits__allow_self=False)
 
 
 def may_be_answered(waiting: StepRuns, user: User) -> Q:

@@ -243,6 +243,10 @@ class Run(Row):
         return None if latest is None else load(decode(latest.output, using=self._state.db or "default"))
 
 
+# The verbs that change what an approval in their run approves: its input, an output, an event.
+CHANGING = ("restart", "skip", "event")
+
+
 class RunAction(Row):
     """What an operator did to a run: who, what, when and why."""
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from ..exceptions import Rejected
 from ..retry import type_name
 from ..status import FINAL_STEP, StepStatus, WaitingFor
-from .approvable import User, may_be_answered
+from .approvable import User, is_own_question, may_be_answered
 from .keys import uuid7
 from .row import Row, RowQuerySet
 from .run import Run
@@ -66,7 +66,8 @@ class StepRunQuerySet(RowQuerySet["StepRun"]):
             return self.none()
         waiting = self.live().filter(waiting_for=WaitingFor.APPROVAL)
         open_to_all = waiting.exclude(answers__by=user.pk)
-        open_to_user = open_to_all.exclude(awaits__allow_self=False, run__triggered_by=user.pk)
+        own = waiting.filter(is_own_question(user)).values("pk")
+        open_to_user = open_to_all.exclude(pk__in=own)
         return open_to_user.filter(may_be_answered(open_to_user, user))
 
     def latest_for(self, step: str) -> StepRun | None:

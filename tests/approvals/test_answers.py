@@ -278,7 +278,7 @@ def test_what_cannot_be_asked_is_refused_with_the_reason(
     boss: User, params: dict[str, Any], text: str
 ) -> None:
     nothing = {"permission": None, "group": None, "users": None, "form": None}
-    given: dict[str, Any] = {"count": 1, "allow_self": False, "message": "", "asker": None} | nothing | params
+    given: dict[str, Any] = {"count": 1, "allow_self": False, "message": "", "askers": ()} | nothing | params
     with pytest.raises(ParamsError, match=text):
         make_question(**given)
 
