@@ -32,12 +32,16 @@ def copied_rows(old: Run, new: Run, graph: Graph, region: Collection[str], using
 def replay(state: Mapping[str, Any], rows: Sequence[StepRun]) -> dict[str, Any]:
     """Return the state that ``rows`` left, which began as ``state``; all of it encoded."""
     replayed = dict(state)
-    for row in sorted(rows, key=lambda each: each.number or 0):
-        for key, value in (row.state_changes or {}).items():
-            if value == {"$deleted": True}:
-                replayed.pop(key, None)
-            else:
-                replayed[key] = value
+    changes = [
+        ((row.written_at or {}).get(key, row.number or 0), key, value)
+        for row in rows
+        for key, value in (row.state_changes or {}).items()
+    ]
+    for _number, key, value in sorted(changes, key=lambda each: each[0]):
+        if value == {"$deleted": True}:
+            replayed.pop(key, None)
+        else:
+            replayed[key] = value
     return replayed
 
 

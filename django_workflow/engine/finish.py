@@ -14,7 +14,7 @@ from .moves import NewRow
 from .programs import get_program
 from .rows import make_rows
 from .telling import tell_recorded
-from .undo import has_begun, next_undo, undo_of_recorded
+from .undo import failed_step, has_begun, next_undo, undo_of_recorded
 
 UNDO_ON_FAILURE = "undo"
 
@@ -31,6 +31,8 @@ def finish(run: Run, status: RunStatus, now: datetime, using: str, ended: Sequen
         begin_undo(run, program, first, now, using)
     else:
         run.status, run.finished_at = status, now
+        if status == RunStatus.FAILED and has_begun(using, run):
+            run.step = failed_step(using, run)
         run.save(using=using)
         if program is not None and status == RunStatus.FAILED:
             call_on_failure(run, program, using)

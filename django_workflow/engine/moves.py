@@ -54,6 +54,8 @@ class StepState:
     postponed: int = 0
     began: int = 0
     started: bool = False
+    # Met by on_error, where it failed; passed over by a person, where it is skipped.
+    handled: bool = False
     # The step run undoes another.
     is_undo: bool = False
 

@@ -78,8 +78,8 @@ def plan(
     jitter.
     """
     spec = graph.steps[step.step]
-    row = RowMove(status=final_status(result), postponed=step.postponed)
     if run.ending:
+        row = RowMove(status=cut_off_status(step, result), postponed=step.postponed)
         # The items of a step do not jump; the step does, once all of them have ended.
         jumps = step.index < 0 and isinstance(result, Finished) and not result.ends
         leads_to = _target(spec, result) if jumps else None
@@ -87,6 +87,7 @@ def plan(
     waits = plan_wait(spec, run, step, result, now=now, handler_retry=handler_retry, roll=roll)
     if waits is not None:
         return waits
+    row = RowMove(status=final_status(result), postponed=step.postponed)
     recorded = replace(step, status=row.status)
     return _plan_what_follows(graph, run, recorded, result, row, {**rows, step.step: recorded}, now)
 
@@ -120,8 +121,7 @@ def is_retried(spec: StepSpec, step: StepState, result: Result, handler_retry: S
     """Return whether a failed attempt is followed by another, by policy or by ``RetryAfter``."""
     if not isinstance(result, Erred) or result.permanent:
         return False
-    postponed = result.retry_after is not None and step.postponed < MAX_POSTPONED
-    return postponed or _next_try(spec, step, result, handler_retry) is not None
+    return _asks_for_time(step, result) or _next_try(spec, step, result, handler_retry) is not None
 
 
 def plan_wait(
@@ -148,7 +148,7 @@ def plan_wait(
             again = _next_try(spec, step, result, handler_retry)
             if again is not None:
                 return _plan_again(run, step, again.wait(step.attempt - step.counted_from + 1, roll), now)
-            if result.retry_after is not None and not result.permanent and step.postponed < MAX_POSTPONED:
+            if result.retry_after is not None and _asks_for_time(step, result):
                 row = _waiting(WaitingFor.RETRY, now + result.retry_after, step)
                 return Plan(row=replace(row, postponed=step.postponed + 1))
     return None
@@ -179,7 +179,19 @@ def _waiting(waiting_for: WaitingFor, due_at: datetime | None, step: StepState) 
     )
 
 
+def cut_off_status(step: StepState, result: Result) -> StepStatus:
+    """Return the status of a step run whose run or map is ending: it goes on no more, whatever it asks."""
+    return StepStatus.CANCELLED if _asks_for_time(step, result) else final_status(result)
+
+
+def _asks_for_time(step: StepState, result: Result) -> bool:
+    """Whether ``RetryAfter`` is to be called again: it is no failure, up to a limit."""
+    is_asking = isinstance(result, Erred) and result.retry_after is not None and not result.permanent
+    return is_asking and step.postponed < MAX_POSTPONED
+
+
 def final_status(result: Result) -> StepStatus:
+    """Return the status of a step run that is over."""
     match result:
         case Finished():
             return StepStatus.DONE
@@ -228,10 +240,14 @@ def _plan_what_follows(
     else:
         row = replace(row, current=step.step not in graph.region(target))
         planned = replace(plan_jump(graph, run, step, target, rows=known, error=error, now=now), row=row)
-    return _refuse_endless_loop(run, planned)
+    return _refuse_endless_loop(run, planned, error)
 
 
-def _refuse_endless_loop(run: RunState, planned: Plan) -> Plan:
+def _refuse_endless_loop(run: RunState, planned: Plan, own: Erred | None) -> Plan:
+    """Return ``planned``, or the failure of a step that leads to a visit too many.
+
+    Its ``own`` error stays the step's, and the last one is told with the run's.
+    """
     over = next(
         (new for new in planned.create if new.visit > run.max_visits and new.status != StepStatus.SKIPPED),
         None,
@@ -242,8 +258,11 @@ def _refuse_endless_loop(run: RunState, planned: Plan) -> Plan:
         f"step {over.step!r} would begin visit {over.visit:,}, and max_visits is {run.max_visits:,}: "
         "this loop does not end, or max_visits has to be raised"
     )
+    led_here = run.jumps.error if own is None else {"type": own.type, "message": own.message}
+    if led_here is not None:
+        message += f". The last error: {led_here['type']}: {led_here['message']}"
     kind = MaxVisitsExceeded
     error = Erred(type=type_name(kind), message=message, names=error_names(kind), permanent=True)
     ending = Ending(status=RunStatus.FAILED, error=error.message, error_type=error.type)
     row = RowMove(status=StepStatus.FAILED, postponed=planned.row.postponed)
-    return Plan(row=row, ending=ending, failed_by=error)
+    return Plan(row=row, ending=ending, failed_by=error if own is None else None)

@@ -53,7 +53,9 @@ def _begun_anew_with(graph: Graph, name: str, jumps: Jumps) -> frozenset[str] | 
 
 
 def _is_done(row: StepState | None) -> bool:
-    return row is not None and row.status == StepStatus.DONE
+    if row is None:
+        return False
+    return row.status == StepStatus.DONE or (row.status == StepStatus.SKIPPED and row.handled)
 
 
 def _is_to_come(graph: Graph, need: str, rows: Rows) -> bool:

@@ -18,7 +18,7 @@ from .finish import undo_of_failure
 from .items import FAILED_ITEM, Update, end_item, is_item_end
 from .moves import Erred, NewRow, Plan, RowMove
 from .now import database_now
-from .plan import final_status, plan, rows_needed
+from .plan import cut_off_status, plan, rows_needed
 from .report import Report
 from .rows import handler_of, make_rows, moved_values, read_states, step_state
 from .run_values import ends_as, run_values
@@ -118,7 +118,7 @@ def _update(claim: Claim, row: StepRun, planned: Plan, report: Report, now: date
 
 def _work_out_item(claim: Claim, report: Report, now: datetime) -> Recording:
     end = end_item(claim, report, now)
-    status = final_status(report.result)
+    status = cut_off_status(step_state(claim.step_run), report.result)
     own = Plan(row=RowMove(status=status, postponed=claim.step_run.postponed, handled=end.is_handled))
     updates = [_update(claim, claim.step_run, own, report, now), *end.updates]
     if end.closes is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ STATE_FIELDS = (
     "postponed",
     "began",
     "started_at",
+    "handled",
     "undoes",
 )
 
@@ -46,6 +47,7 @@ def step_state(row: StepRun) -> StepState:
         postponed=row.postponed,
         began=row.began,
         started=row.started_at is not None,
+        handled=row.handled,
         is_undo=row.undoes_id is not None,
     )
 
@@ -154,9 +156,20 @@ def moved_values(
     return {**values, **_kept_values(row, report)}
 
 
+def numbers_by_key(row: StepRun, but: Collection[str] = ()) -> dict[str, Any] | None:
+    """Return which earlier recordings of ``row`` wrote its keys of the state, ``but`` those written now.
+
+    The state of a run at any point is its input and all changes in the order of their recordings.
+    """
+    numbers = row.written_at or {}
+    earlier = {key: numbers.get(key, row.number) for key in row.state_changes or {} if key not in but}
+    return earlier or None
+
+
 def _kept_values(row: StepRun, report: Report) -> dict[str, Any]:
     """Return the columns that keep what they have where a call gives nothing: logs, progress, awaits."""
-    values: dict[str, Any] = {}
+    written = {*report.changes.written, *report.changes.deleted}
+    values: dict[str, Any] = {"written_at": numbers_by_key(row, but=written)}
     if report.awaits is not None:
         values["awaits"] = report.awaits
     if report.child_id is not None:

@@ -16,6 +16,7 @@ from .endings import NOT_STARTED, final_output, not_begun, others_live, others_m
 from .items import Update
 from .moves import Plan
 from .report import Report
+from .undo import failed_step
 
 
 def run_values(
@@ -45,6 +46,8 @@ def run_values(
     )
     if status in FINAL_RUN:
         values["finished_at"] = now
+        if status == RunStatus.FAILED and claim.step_run.undoes_id is not None:
+            values["step"] = failed_step(claim.using, run)
         if status == RunStatus.DONE and "output" not in values and not run.ending:
             values["output"] = _last_output(claim, planned, updates)
     changed = {name: value for name, value in values.items() if differs(getattr(run, name), value)}

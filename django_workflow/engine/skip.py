@@ -21,7 +21,7 @@ from .finish import begin_undo, finish
 from .moves import Finished, Passed
 from .plan import plan
 from .retry import Wake, insert_rows, jumps_not_taken, missing_rows, new_attempts, revive
-from .rows import LEADS_TO, make_rows, read_states, run_state, step_state
+from .rows import LEADS_TO, make_rows, numbers_by_key, read_states, run_state, step_state
 from .telling import tell_calls_ended, tell_recorded
 from .undo import MADE, next_undo
 from .verbs import apply_verb, go_on, head_for, program_of, refuse_ending
@@ -117,10 +117,21 @@ def _named(run: Run, row: StepRun) -> str:
 
 
 def _close(row: StepRun, output: Any, run: Run, now: datetime, using: str) -> None:
-    """Make the step run skipped. What it failed with is kept, for who looks at it later."""
+    """Make the step run skipped, as if it were done. What it failed with is kept for later readers."""
     row.status, row.waiting_for, row.output, row.event = StepStatus.SKIPPED, "", output, None
-    row.due_at, row.finished_at, row.number = None, now, run.revision
-    fields = ["status", "waiting_for", "output", "event", "due_at", "finished_at", "number"]
+    row.due_at, row.finished_at, row.handled = None, now, True
+    row.written_at, row.number = numbers_by_key(row), run.revision
+    fields = [
+        "status",
+        "waiting_for",
+        "output",
+        "event",
+        "due_at",
+        "finished_at",
+        "handled",
+        "written_at",
+        "number",
+    ]
     row.save(using=using, update_fields=fields)
 
 

@@ -95,6 +95,14 @@ def failed_undo(using: str, run: Run, *, now: datetime) -> NewRow | None:
     return replace(again, counted_from=state.attempt + 1, undoes=row.undoes_id)
 
 
+def failed_step(using: str, run: Run) -> str:
+    """Return the name of the step whose failure ended ``run``, or else of its latest, whatever was undone."""
+    rows = StepRun.objects.using(using).current().filter(run=run, index=-1, undoes=None)
+    failed = rows.filter(status=StepStatus.FAILED, handled=False).order_by("number").first()
+    row = failed or rows.order_by("pk").last()
+    return run.step if row is None else row.step
+
+
 def has_begun(using: str, run: Run) -> bool:
     """Return whether anything of the run was undone, or is being undone."""
     return _undos(using, run).exists()

@@ -117,6 +117,8 @@ class StepRun(Row):
     logs = models.JSONField(_("logs"), null=True, blank=True)
     progress = models.JSONField(_("progress"), null=True, blank=True)
     state_changes = models.JSONField(_("state changes"), null=True, blank=True)
+    # Of a step run that was recorded several times: by key, the number of an earlier recording that wrote it.
+    written_at = models.JSONField(null=True, blank=True, editable=False)
     # What woke the handler: name, payload and at; kept until the step is recorded.
     event = models.JSONField(_("event"), null=True, blank=True)
     # What a waiting step waits for: the names of events, or who may answer and how; and its deadline.

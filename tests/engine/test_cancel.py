@@ -10,7 +10,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
 from django.utils import timezone
 
-from django_workflow import Sleep, cancel_run, define, trigger
+from django_workflow import RetryAfter, Sleep, cancel_run, define, trigger
+from django_workflow.engine.execute import work
 from django_workflow.exceptions import VerbRefused, WorkflowNotFound
 from django_workflow.models import Run, RunAction, StepRun
 from tests.support.runs import fresh, history, let_time_pass, notes, run_in, start, step_run, step_runs
@@ -42,7 +43,7 @@ def test_a_cancelled_run_keeps_its_running_step_until_it_is_recorded(register) -
     seen = []
 
     @register("tests.work")
-    def work(context) -> str:
+    def keep(context) -> str:
         cancel_run(context.run_id)
         seen.append(fresh(Run.objects.get()).status)
         context.state["kept"] = True
@@ -143,3 +144,27 @@ def test_live_step_runs_are_never_left_in_a_final_run() -> None:
     for status in ("failed", "cancelled", "done"):
         run_in(status)
     assert not StepRun.objects.live().filter(run__status__in=["failed", "cancelled", "done"]).exists()
+
+
+def test_a_step_that_asks_for_more_time_has_not_failed_when_its_run_is_cancelled(register) -> None:
+    @register("tests.ask_for_time")
+    def ask_for_time(context) -> None:
+        cancel_run(context.run_id)
+        raise RetryAfter(60)
+
+    run = start([{"name": "ask", "type": "tests.ask_for_time"}])
+    assert (fresh(run).status, step_run(run, "ask").status) == ("cancelled", "cancelled")
+
+
+def test_an_item_that_asks_for_more_time_has_not_failed_when_another_one_did(register) -> None:
+    @register("tests.ask_or_fail")
+    def ask_or_fail(context) -> None:
+        if context.item:
+            raise ValueError("broken")
+        work("default")
+        raise RetryAfter(60)
+
+    each = {"name": "each", "type": "tests.ask_or_fail", "for_each": "values"}
+    run = start([each], {"values": [0, 1]})
+    assert [step_run(run, "each", index=index).status for index in (0, 1)] == ["cancelled", "failed"]
+    assert fresh(run).status == "failed"

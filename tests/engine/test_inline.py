@@ -190,6 +190,18 @@ def test_a_loop_stops_at_max_visits() -> None:
     assert run.step_runs.count() == 5
 
 
+@pytest.mark.parametrize("retry", [{"on_error": "one"}, {"on_error": "wait"}])
+def test_a_loop_that_is_stopped_tells_the_error_that_it_went_round_for(retry: dict[str, str]) -> None:
+    one = {"name": "one", "type": "tests.fail", "with": {"message": "no answer"}, **retry}
+    wait = {"name": "wait", "type": "tests.echo", "needs": "jump", "next": "one"}
+    run = start([one, wait], max_visits=3)
+    assert run.error_type.endswith("MaxVisitsExceeded")
+    assert "'one' would begin visit 4" in run.error
+    assert "The last error: ValueError: no answer" in run.error
+    last = run.step_runs.filter(step="one").latest("visit")
+    assert (last.status, last.error_type, last.error) == ("failed", "ValueError", "no answer")
+
+
 def test_a_thousand_steps_run() -> None:
     run = start([{"name": f"step_{number}", "type": "tests.echo"} for number in range(1000)])
     assert run.status == "done"

@@ -124,7 +124,7 @@ def test_each_visit_is_undone_with_its_own_output() -> None:
 def test_undo_that_fails_stops_the_others_and_can_be_retried(take_back: set[str]) -> None:
     take_back.add("id-b")
     run = fresh(start([done("a"), done("b"), done("c"), FAIL], on_failure="undo"))
-    assert (run.status, run.step) == ("failed", "b:undo")
+    assert (run.status, run.step) == ("failed", "broken")
     assert notes() == ["id-c by c:undo"]
     assert step_run(run, "b:undo").error == "cannot take back id-b"
     with pytest.raises(VerbRefused, match="undo"):
@@ -197,3 +197,28 @@ def test_run_out_of_time_is_undone_past_its_deadline() -> None:
     run = fresh(run)
     assert run.error_type.endswith("RunTimeout")
     assert notes() == ["id-a by a:undo"]
+
+
+def test_a_run_that_was_undone_says_where_it_failed() -> None:
+    run = start([done("a"), FAIL], on_failure="undo")
+    assert (fresh(run).status, fresh(run).step) == ("failed", "broken")
+    run = start([done("a"), done("b"), FAIL])
+    undo_run(run)
+    assert (fresh(run).status, fresh(run).step, notes()[-1]) == ("failed", "broken", "id-a by a:undo")
+
+
+def test_a_run_whose_undo_failed_says_where_it_failed(take_back: set[str]) -> None:
+    take_back.add("id-a")
+    run = start([done("a"), FAIL], on_failure="undo")
+    assert (fresh(run).status, fresh(run).step, fresh(run).error) == ("failed", "broken", "too late")
+    skip_step(run, "a:undo")
+    assert (fresh(run).status, fresh(run).step) == ("failed", "broken")
+
+
+def test_a_run_out_of_time_that_was_undone_says_which_step_it_was_at() -> None:
+    nap = {"name": "nap", "type": "flow.sleep", "with": {"for": "2d"}}
+    run = start([done("a"), nap], on_failure="undo", timeout="1d")
+    Run.objects.filter(pk=run.pk).update(deadline=database_now("default"))
+    end_overdue("default", database_now("default"))
+    work("default")
+    assert (fresh(run).status, fresh(run).step) == ("failed", "nap")

@@ -125,10 +125,15 @@ class Paths:
         if not self._is_main(name) and not self._is_under_way(name):
             return False
         states = {need: self._state(need) for need in needs}
-        fires = [need for need in needs if states[need] == "done" and self._is_waited_for(need, name)]
+        fires = [need for need in needs if self._is_done(need) and self._is_waited_for(need, name)]
         if self.steps[name].join == "any" and fires:
             return True
         return all(state in FINAL for state in states.values())
+
+    def _is_done(self, need: str) -> bool:
+        """Say whether it is done, or was passed over by a person as if it were."""
+        row = self.current.get(need)
+        return row is not None and (row.status == "done" or (row.status == "skipped" and row.is_handled))
 
     def _is_waited_for(self, need: str, name: str) -> bool:
         """Only a need that the same jump reset fires ``any`` again; what ended before it counts as

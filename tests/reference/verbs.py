@@ -169,7 +169,7 @@ def _take_up_jumps(run: FlowRun) -> list[Row]:
 
 def _pass_over(run: FlowRun, row: Row) -> None:
     row.close("skipped")
-    row.output, row.event, row.number = "given", None, run.paths.number
+    row.output, row.event, row.number, row.is_handled = "given", None, run.paths.number, True
 
 
 def _follow(run: FlowRun, row: Row, action: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from django_workflow import Goto, VerbRefused, define, restart_run, retry_run, skip_step, trigger
+from django_workflow import Goto, Sleep, VerbRefused, define, restart_run, retry_run, skip_step, trigger
 from django_workflow.engine.control import end_overdue
+from django_workflow.engine.execute import work as work_due
 from django_workflow.models import Run
 from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
 
@@ -239,3 +241,42 @@ def test_run_whose_steps_were_copied_to_a_restart_cannot_go_on(broken) -> None:
     restart_run(run, from_step="two")
     with pytest.raises(VerbRefused, match="restarted"):
         retry_run(run)
+
+
+@pytest.fixture
+def sleeper(register):
+    """Register a step that writes ``k`` and ``own``, sleeps, and writes ``late`` when it is woken."""
+
+    @register("tests.sleeper")
+    def sleeper(context):
+        if context.event is None:
+            context.state["k"], context.state["own"] = "sleeper", 1
+            return Sleep(timedelta(hours=1))
+        context.state["late"] = 2
+        return None
+
+
+OTHER = {"name": "other", "type": "flow.set", "needs": [], "delay": "1m", "with": {"k": "other"}}
+SHOW = echo("last", "{{ k }} {{ own }}", needs=["sleeper", "other"])
+
+
+def test_the_later_of_two_writers_of_a_key_counts_though_it_was_done_first(sleeper) -> None:
+    old = start([OTHER, {"name": "sleeper", "type": "tests.sleeper", "needs": []}, SHOW])
+    step_runs(old).filter(step="other").update(due_at=timezone.now() - timedelta(minutes=1))
+    work_due("default")
+    assert step_run(old, "other").status == "done"
+    old = let_time_pass(old)
+    assert (old.status, old.output, old.state["k"], old.state["late"]) == ("done", "other 1", "other", 2)
+    new = fresh(restart_run(old, from_step="last"))
+    assert (new.output, new.state) == ("other 1", old.state)
+    again = fresh(restart_run(new, from_step="last"))
+    assert (again.output, again.state) == ("other 1", old.state)
+
+
+def test_a_sleeper_that_was_skipped_counts_by_when_it_wrote(sleeper) -> None:
+    old = start([OTHER, {"name": "sleeper", "type": "tests.sleeper", "needs": []}, SHOW])
+    step_runs(old).filter(step="other").update(due_at=timezone.now() - timedelta(minutes=1))
+    work_due("default")
+    skip_step(old, "sleeper")
+    assert fresh(old).output == "other 1"
+    assert fresh(restart_run(old, from_step="last")).output == "other 1"

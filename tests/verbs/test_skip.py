@@ -126,15 +126,6 @@ def test_a_skipped_step_that_leads_to_the_end_ends_the_run(one) -> None:
     assert set(step_runs(run).filter(step="two").values_list("status", flat=True)) == {"cancelled"}
 
 
-def test_a_skipped_need_does_not_fire_a_join_of_any() -> None:
-    two = {"name": "two", "type": "flow.wait", "needs": [], "with": {"event": "paid"}}
-    run = start([{**two, "name": "one"}, two, {**JOIN, "join": "any"}])
-    skip_step(run, "one", 1)
-    assert (fresh(run).status, notes()) == ("waiting", [])
-    skip_step(run, "two", 1)
-    assert (fresh(run).status, notes()) == ("done", ["join"])
-
-
 def test_what_the_ending_cancelled_begins_again_and_is_waited_for() -> None:
     two = {"name": "two", "type": "flow.sleep", "needs": [], "with": {"for": "1h"}}
     run = start([{"name": "one", "type": "tests.fail", "needs": []}, two, JOIN])
@@ -313,3 +304,21 @@ def test_a_skip_is_for_one_visit_of_a_loop() -> None:
     skip_step(run, "one", 1)
     assert step_run(run, "one", current=True).visit == 2
     assert (fresh(run).status, run.output_of("one")) == ("waiting", None)
+
+
+@pytest.mark.parametrize("first", [WAITS["event"], {"type": "tests.fail", "on_error": "fail"}])
+def test_the_first_of_any_fires_when_it_is_skipped(first) -> None:
+    other = {"name": "two", "needs": [], **WAITS["approval"]}
+    join = {"name": "join", "type": "tests.note", "needs": ["one", "two"], "join": "any"}
+    Group.objects.create(name="staff")
+    run = start([other, {"name": "one", "needs": [], **first}, join])
+    skip_step(run, "one")
+    assert (notes(), step_run(run, "join").status) == (["join"], "done")
+
+
+def test_a_step_whose_condition_was_false_fires_no_any() -> None:
+    one = {"name": "one", "type": "tests.note", "if": "wanted"}
+    two = {"name": "two", "needs": [], **WAITS["event"]}
+    join = {"name": "join", "type": "tests.note", "needs": ["one", "two"], "join": "any"}
+    run = start([one, two, join], {"wanted": False})
+    assert (notes(), history(run)) == ([], ["one:skipped", "two:waiting"])

@@ -1,0 +1,15 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("django_workflow", "0002_admin_pages"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="steprun",
+            name="written_at",
+            field=models.JSONField(blank=True, editable=False, null=True),
+        ),
+    ]
