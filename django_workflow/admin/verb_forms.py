@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
 
 from ..insight.facts import RunFacts
@@ -107,7 +108,8 @@ class EventForm(VerbForm):
         names = list(dict.fromkeys(name for awaits in waiting for name in awaits.get("events", ())))
         if names:
             self.fields["name"].initial = names[0]
-            self.fields["name"].help_text = _("The run waits for: %s.") % ", ".join(names)
+            # Django shows a help text as HTML.
+            self.fields["name"].help_text = _("The run waits for: %s.") % escape(", ".join(names))
 
 
 def input_to_edit(run: Run, declared: Mapping[str, Any]) -> dict[str, Any] | None:

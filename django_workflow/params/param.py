@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from django import forms
+from django.utils.html import escape
 from django.utils.text import capfirst
 
 from ..codec import load
@@ -45,7 +46,8 @@ class Param:
             {
                 "required": self.required,
                 "label": capfirst(self.name.replace("_", " ")),
-                "help_text": self.help,
+                # Django shows a help text as HTML, and this one may be anybody's.
+                "help_text": escape(self.help),
                 "initial": self.default if self.initial is None else self.initial,
             }
         )

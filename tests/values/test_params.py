@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from collections import Counter
 
 
+MARKUP = "<b>'\""
+
+
 class Context:
     """Stands for the class whose annotation asks for the context."""
 
@@ -553,6 +556,16 @@ def test_a_form_takes_what_the_handler_takes(annotation: Any, text: str, cleaned
 @pytest.mark.parametrize(("annotation", "text"), [(int, "a"), (timedelta, "soon"), (Level, "3"), (str, "")])
 def test_a_form_refuses_what_does_not_fit(annotation: Any, text: str) -> None:
     assert list(params_of(annotation).form_class()({"x": text}).errors) == ["x"]
+
+
+def test_no_text_of_a_param_is_markup_in_a_form() -> None:
+    def handler(a: Annotated[str, MARKUP] = MARKUP, b: Annotated[Literal["<b>"], MARKUP] = "<b>") -> None: ...
+
+    declared = {MARKUP: {"type": "str", "help": MARKUP, "choices": [[MARKUP, MARKUP]], "initial": MARKUP}}
+    for params in (signature(handler).params, declared_params(declared)):
+        html = params.form_class()().as_div()
+        assert "<b>" not in html
+        assert "&lt;b&gt;&#x27;&quot;</div>" in html
 
 
 def test_a_field_tells_its_label_help_and_default() -> None:
