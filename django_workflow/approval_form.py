@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 
 from .engine.approvals import answer
@@ -22,6 +24,29 @@ BEFORE = "data."
 MAX_NOTE = 2000
 # What the buttons send, as the verdict.
 APPROVE, REJECT = "approve", "reject"
+
+
+class RowKeyField(forms.CharField):
+    """Asks for the key of a row where the user may not view all of that model."""
+
+    def __init__(self, field: forms.ModelChoiceField[Model], user: AbstractBaseUser) -> None:
+        assert field.queryset is not None
+        self.rows, self.user = field.queryset, user
+        super().__init__(required=field.required, label=field.label, help_text=field.help_text)
+
+    def clean(self, value: Any) -> Any:
+        """Return the row. Raises ``ValidationError``, the same for a missing one and for a hidden one."""
+        key = super().clean(value)
+        if key in self.empty_values:
+            return key
+        try:
+            row = self.rows.filter(pk=key).first()
+        except (ValueError, OverflowError, forms.ValidationError):
+            row = None
+        if row is None or not holds(self.user, _view_permission(self.rows.model), row):
+            values = {"key": key, "model": self.rows.model._meta.verbose_name}
+            raise forms.ValidationError(_("%(key)s is no %(model)s that you may view."), params=values)
+        return row
 
 
 class ApprovalForm(forms.Form):
@@ -66,16 +91,27 @@ class ApprovalForm(forms.Form):
 
 
 def make_form(
-    row: StepRun, user: AbstractBaseUser, data: Mapping[str, Any] | None = None, *, auto_id: str = "id_%s"
+    row: StepRun,
+    user: AbstractBaseUser,
+    data: Mapping[str, Any] | None = None,
+    *,
+    auto_id: str = "id_%s",
+    adapt: Callable[[Mapping[str, forms.Field]], dict[str, forms.Field]] | None = None,
 ) -> ApprovalForm:
     """Return the form of the approval ``row``, for ``user``; a rejection leaves out what is declared.
 
-    ``auto_id`` makes the ids of its fields, which a page with several forms has to tell apart.
+    ``auto_id`` makes the ids of its fields, which a page with several forms has to tell apart. ``adapt``
+    makes the declared fields those that the user may fill in; without it, rows are listed to those users who
+    may view all of them.
     """
     form = ApprovalForm(data, auto_id=auto_id)
     if form.verdict() == REJECT:
         return form
-    fields = {BEFORE + name: _for_user(field, user) for name, field in _declared(row).items()}
+    declared = {BEFORE + name: field for name, field in _declared(row).items()}
+    if adapt is None:
+        fields = {name: _for_user(field, user) for name, field in declared.items()}
+    else:
+        fields = adapt(declared)
     form.fields = {**fields, **form.fields}
     return form
 
@@ -112,11 +148,11 @@ def _declared(row: StepRun) -> Mapping[str, forms.Field]:
         return {}  # It names a model that is gone: to approve says so, to reject needs none of it.
 
 
+def _view_permission(model: type[Model]) -> str:
+    return f"{model._meta.app_label}.{get_permission_codename('view', model._meta)}"
+
+
 def _for_user(field: forms.Field, user: AbstractBaseUser) -> forms.Field:
-    """Return the field; one that lists rows asks for a key where the user may not view that model."""
     if not isinstance(field, forms.ModelChoiceField) or field.queryset is None:
         return field
-    options = field.queryset.model._meta
-    if holds(user, f"{options.app_label}.view_{options.model_name}"):
-        return field
-    return forms.CharField(required=field.required, label=field.label, help_text=field.help_text)
+    return field if holds(user, _view_permission(field.queryset.model)) else RowKeyField(field, user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -85,9 +86,8 @@ class ApprovalAdminMixin(PageAdminMixin):
 
     def _form(self, request: HttpRequest, row: StepRun, **options: Any) -> ApprovalForm:
         """Return the form, whose rows are those that the person may view on this site."""
-        form = make_form(row, _person(request), **options)
-        form.fields = adapt_fields(form.fields, self.admin_site, request)
-        return form
+        adapt = partial(adapt_fields, site=self.admin_site, request=request)
+        return make_form(row, _person(request), adapt=adapt, **options)
 
     def _refused(self, request: HttpRequest, row: StepRun, error: VerbRefused) -> HttpResponse:
         """Say who was faster; by now that may be this person, who pressed the button twice."""

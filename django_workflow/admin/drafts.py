@@ -6,7 +6,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
+from django.db import router
 from django.db.models import CharField, F, Value
 from django.db.models.functions import Cast, Concat
 from django.forms.formsets import DELETION_FIELD_NAME
@@ -18,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from ..models import Step, Workflow, WorkflowVersion
 from ..registry import get_handler
 from .allowed import is_allowed
+from .named_rows import refuse_unseen, rows_of_declaration, rows_of_step
 from .problems import WORKFLOW_FIELDS, add_problem, complete_names, draft_problems, workflow_problems
 from .revisions import Rebased, rebase, say_who, say_why, tell_what_is_stored
 
@@ -42,6 +45,8 @@ class WorkflowForm(WorkflowModelForm):
     ``is_taken`` where staff own the draft no longer.
     """
 
+    request: HttpRequest
+    site: AdminSite
     revision = ""
     is_stale = False
     is_taken = False
@@ -57,9 +62,12 @@ class WorkflowForm(WorkflowModelForm):
         }
 
     def clean(self) -> dict[str, Any]:
-        """Return the values; when publishing, add to each field what is wrong with it."""
+        """Return the values; add to each field what is wrong with it, most of it only when publishing."""
         cleaned = super().clean() or self.cleaned_data
         self._refuse_another_name()
+        if "input" in self.changed_data:
+            for text in refuse_unseen(rows_of_declaration(cleaned.get("input")), self.site, self.request):
+                self.add_error("input", text)
         if self.is_publishing:
             told = set(self.errors)
             values = model_to_dict(self.instance, WORKFLOW_FIELDS) | cleaned
@@ -111,6 +119,7 @@ class StepFormSet(InlineFormSet):
     """The steps of a draft, in their order."""
 
     request: HttpRequest
+    site: AdminSite
     is_stale = False
     is_publishing = False
     is_writable = True
@@ -139,6 +148,7 @@ class StepFormSet(InlineFormSet):
             form.instance.position = number
         self._refuse_double_names(kept)
         self._refuse_types(kept)
+        self._refuse_rows(kept)
         if self._rebased is not None and any(form.has_changed() for form in self.forms):
             self._tell_changes(self._rebased)
         elif self.is_publishing:
@@ -212,6 +222,14 @@ class StepFormSet(InlineFormSet):
         if not is_allowed(self.request, permission, self.instance):
             text = _("To add or change a step of type %(type)s needs the permission %(permission)s.")
             form.add_error("type", text % {"type": type, "permission": permission})
+
+    def _refuse_rows(self, kept: list[StepForm]) -> None:
+        using = router.db_for_write(Workflow)
+        for form in kept:
+            if form.has_changed():
+                named = rows_of_step(form.instance, using)
+                for text in refuse_unseen(named, self.site, self.request):
+                    form.add_error("params", text)
 
     def _show_problems(self, kept: list[StepForm]) -> None:
         forms = {form.instance.name: form for form in kept}

@@ -92,7 +92,7 @@ class StepInline(StackedInline):
         if most is not None:  # No browser can send more steps; a forged count is not worth drawing forms for.
             formset.absolute_max = most // len(formset.form.base_fields)
             formset.max_num = min(formset.max_num, formset.absolute_max)
-        formset.request = request  # type: ignore[attr-defined]
+        formset.request, formset.site = request, self.admin_site  # type: ignore[attr-defined]
         formset.is_stale = is_stale(request, obj)  # type: ignore[attr-defined]
         formset.is_publishing = PUBLISH in request.POST  # type: ignore[attr-defined]
         formset.is_writable = self._may_write(request, obj)  # type: ignore[attr-defined]

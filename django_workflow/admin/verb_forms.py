@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -11,9 +11,12 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
 
+from ..engine.programs import get_program
 from ..insight.facts import RunFacts
 from ..insight.possible import steps_to_restart_from, steps_to_skip
 from ..models import Run
+from ..params import declared_params
+from ..params.reading import NamedRow
 from ..status import WaitingFor
 from .confirming import NoteForm
 from .json_fields import ReadableJSONField
@@ -28,6 +31,10 @@ class VerbForm(NoteForm):
 
     def fill(self, facts: RunFacts, *, sees_payload: bool) -> None:
         """Offer what the run has to offer."""
+
+    def rows(self, facts: RunFacts) -> Iterable[tuple[str, NamedRow]]:
+        """Return the rows that are named by what was filled in, by the names of their values."""
+        return ()
 
 
 class RestartForm(VerbForm):
@@ -56,6 +63,17 @@ class RestartForm(VerbForm):
         if given is not None and not isinstance(given, dict):
             raise forms.ValidationError(_("A JSON object is needed: {…}."))
         return None if _text(given) == _text(self.fields["input"].initial) else given
+
+    def rows(self, facts: RunFacts) -> Iterable[tuple[str, NamedRow]]:
+        """Return the rows that the input names, but for those that the run has in their place already."""
+        given, run = self.cleaned_data["input"] or {}, facts.run
+        version = run.workflow.published_id if self.cleaned_data["newest"] else run.version_id
+        declared = None if version is None else get_program(version, facts.using).spec.input
+        if declared is None:
+            return ()
+        own = {name: _plain(value, declared.get(name)) for name, value in run.input.items()}
+        other = {name: value for name, value in given.items() if name not in own or own[name] != value}
+        return declared_params(declared).rows(other)
 
 
 class BulkRestartForm(VerbForm):

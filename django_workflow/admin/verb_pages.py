@@ -21,6 +21,7 @@ from ..models import Run
 from .allowed import is_allowed
 from .confirming import CONFIRMED, NoteForm, ask
 from .links import list_url, row_url
+from .named_rows import refuse_unseen
 from .step_runs import SEE_PAYLOAD
 from .verbs import RunVerb
 
@@ -46,7 +47,9 @@ def show_verb(
     form = verb.form(request.POST if request.method == "POST" else None)
     form.fill(facts, sees_payload=is_allowed(request, SEE_PAYLOAD, run))
     if request.method == "POST" and form.is_valid():
-        problems = apply(verb, page, request, run, form.cleaned_data["note"], form.arguments())
+        problems = list(refuse_unseen(form.rows(facts), page.admin_site, request))
+        if not problems:
+            problems = apply(verb, page, request, run, form.cleaned_data["note"], form.arguments())
         if not problems:
             return HttpResponseRedirect(back)
         _show(problems, form)

@@ -94,8 +94,9 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
         return tuple(name for name in fields if name != "enabled")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return the class of the form, which is told whether to publish, and what is stored."""
+        """Return the class of the form, which is told who asks and for what, and what is stored."""
         form = super().get_form(request, obj, change, **kwargs)
+        form.request, form.site = request, self.admin_site  # type: ignore[attr-defined]
         if obj is not None:
             is_draft = is_draft_offered(request, obj)
             form.revision = revision_of(obj, is_draft=is_draft)  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any
 from django import forms
 
 from ..spelling import closest, cut, some
-from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, collect, shown
+from .reading import FieldOptions, JsonSchema, Kind, Misfit, NamedRow, Reading, collect, shown
 from .scalars import Nothing
 
 
@@ -22,6 +22,10 @@ class ListOf(Kind):
 
     item: Kind
     takes_text = False
+
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        for each in value if isinstance(value, (list, tuple)) else ():
+            yield from self.item.rows(each)
 
     def convert(self, value: Any, reading: Reading) -> list[Any]:
         if not isinstance(value, (list, tuple)):
@@ -46,6 +50,10 @@ class DictOf(Kind):
 
     item: Kind
     takes_text = False
+
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        for each in value.values() if isinstance(value, Mapping) else ():
+            yield from self.item.rows(each)
 
     def convert(self, value: Any, reading: Reading) -> dict[str, Any]:
         if not isinstance(value, Mapping):
@@ -113,6 +121,13 @@ class OneOf(Kind):
 
     kinds: tuple[Kind, ...]
     takes_text = False  # each of the kinds decides for itself
+
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        # What another kind leaves as it is names no row: it goes first.
+        rows = [(kind, list(kind.rows(value))) for kind in self.kinds]
+        if not any(not named and _keeps(kind, value) for kind, named in rows):
+            for _kind, named in rows:
+                yield from named
 
     @property
     def marker(self) -> str:
@@ -212,3 +227,10 @@ class Member(Kind):
     def _choices(self) -> Choice:
         labelled = ((member.value, getattr(member, "label", member.name)) for member in self.enum)
         return Choice(tuple((value, str(label)) for value, label in labelled))
+
+
+def _keeps(kind: Kind, value: Any) -> bool:
+    try:
+        return type(kind.read(value, Reading())) is type(value)
+    except Misfit:
+        return False

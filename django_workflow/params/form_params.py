@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from .field_schema import field_schema
 from .literals import clean_literals, fill_form
 from .outside import has_unknown
 from .param import Param, Params, Problems
-from .reading import FieldOptions, JsonSchema, Kind, Reading
+from .reading import FieldOptions, JsonSchema, Kind, NamedRow, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,12 @@ class FormField(Kind):
     """One field of a form. The form as a whole cleans it, so here it is only described."""
 
     declared: forms.Field
+
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        if isinstance(self.declared, forms.ModelChoiceField) and self.declared.queryset is not None:
+            model, column = self.declared.queryset.model, self.declared.to_field_name or "pk"
+            for each in value if isinstance(value, (list, tuple)) else (value,):
+                yield NamedRow(model=model, value=each, column=column)
 
     def convert(self, value: Any, reading: Reading) -> Any:
         return value

@@ -16,7 +16,7 @@ from django.utils.text import capfirst
 from ..codec import load
 from ..exceptions import DeletedReference, ParamsError
 from ..spelling import MOST_PROBLEMS, closest, cut, some
-from .reading import JsonSchema, Kind, Misfit, Reading
+from .reading import JsonSchema, Kind, Misfit, NamedRow, Reading
 
 Problems = dict[str, list[str]]
 
@@ -97,6 +97,12 @@ class Params:
         if problems:
             raise ParamsError(what, problems)
         return read
+
+    def rows(self, values: Mapping[str, Any]) -> Iterator[tuple[str, NamedRow]]:
+        """Yield the param and each place in its value that names a row."""
+        for param in self.items:
+            for row in param.kind.rows(values.get(param.name)):
+                yield param.name, row
 
     def fields(self) -> dict[str, forms.Field]:
         """Return a form field for each param, by name."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django import forms
+from django.db.models import Model
 
 from ..spelling import MOST_PROBLEMS, cut
 
@@ -32,6 +33,15 @@ class Reading:
 
     using: str | None = None
     is_expression: Callable[[Any], bool] = lambda value: False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedRow:
+    """Where a value names a row of ``model``: by its key, or by what its ``column`` holds."""
+
+    model: type[Model]
+    value: Any
+    column: str = "pk"
 
 
 class Kind(ABC):
@@ -63,6 +73,10 @@ class Kind(ABC):
         Raises ``LookupError`` with the reason where no such value has the name.
         """
         return None
+
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        """Yield each place in ``value`` that names a row; what stands there may be no key at all."""
+        return iter(())
 
     @abstractmethod
     def convert(self, value: Any, reading: Reading) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 from uuid import UUID
@@ -17,7 +18,7 @@ from ..exceptions import DeletedReference
 from ..references import ModelReference, alias_of, find_field, readable_fields
 from ..storable import is_storable_text
 from .moments import Date, DateTime, Duration, Time
-from .reading import FieldOptions, JsonSchema, Kind, Misfit, Reading, shown
+from .reading import FieldOptions, JsonSchema, Kind, Misfit, NamedRow, Reading, shown
 from .scalars import Exact, Float, Identifier, Text, Truth, Whole
 
 
@@ -26,6 +27,9 @@ class Row(Kind):
     """A model class: an instance, a reference, or a key of that model."""
 
     model: type[Model]
+
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        yield NamedRow(model=self.model, value=value)
 
     def convert(self, value: Any, reading: Reading) -> Any:
         if isinstance(value, Model):

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("django_workflow", "0002_admin_pages"),
+        ("django_workflow", "0004_passed_over"),
     ]
 
     operations = [
