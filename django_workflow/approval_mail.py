@@ -16,7 +16,7 @@ from django.utils import translation
 from .asking import find_answerers, has_column, user_rows
 from .context import StepContext
 from .exceptions import ParamsError
-from .links import ApprovalLink, link_url
+from .links import ApprovalLink, link_url, mark_of
 from .mail import Letter, build_message
 from .outcomes import AskApproval
 
@@ -88,9 +88,10 @@ def _build(
     recipient: Recipient, question: AskApproval, context: StepContext, link: ApprovalLink
 ) -> EmailMessage:
     key = None if recipient.user is None else str(recipient.user.pk)
+    mark = "" if recipient.user is None else mark_of(recipient.user)
     values: dict[str, Any] = {
         "message": question.message,
-        "link": link_url(replace(link, user=key)),
+        "link": link_url(replace(link, user=key, mark=mark)),
         "user": recipient.user,
         "workflow": context.workflow,
         "step": context.step,

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.urls import NoReverseMatch, reverse
+from django.utils.crypto import salted_hmac
 
 from .conf import get_settings
 from .exceptions import PermanentError
@@ -21,12 +23,20 @@ LONGEST = timedelta(days=30)
 class ApprovalLink:
     """Which step run on which database is answered, and by whom: the key of a user, as text.
 
-    Without a user the page asks to log in first.
+    Without a user the page asks to log in first. With a ``mark`` the link is for the user who had that key
+    when it was made, see :func:`mark_of`: a key may be given again.
     """
 
     using: str
     step_run_id: UUID
     user: str | None = None
+    mark: str = ""
+
+
+def mark_of(user: AbstractBaseUser) -> str:
+    """Return what tells ``user`` from a later one with the same key: when they joined, else their name."""
+    told = getattr(user, "date_joined", None) or user.get_username()
+    return salted_hmac(SALT, f"{user.pk} {told}").hexdigest()[:16]
 
 
 def link_url(link: ApprovalLink) -> str:
@@ -40,7 +50,7 @@ def link_url(link: ApprovalLink) -> str:
             'a mail with a link needs DJANGO_WORKFLOW["BASE_URL"], such as "https://shop.example", '
             "and it is empty"
         )
-    token = signing.dumps([link.using, link.step_run_id.hex, link.user], salt=SALT)
+    token = signing.dumps([link.using, link.step_run_id.hex, link.user, link.mark], salt=SALT)
     try:
         return base + reverse("django_workflow:approval", args=[token])
     except NoReverseMatch:
@@ -52,8 +62,8 @@ def link_url(link: ApprovalLink) -> str:
 
 def read_token(token: str) -> ApprovalLink:
     """Return what a link says. Raises ``django.core.signing.BadSignature`` for what was not signed here."""
-    using, step_run_id, user = signing.loads(token, salt=SALT)
-    return ApprovalLink(using=using, step_run_id=UUID(hex=step_run_id), user=user)
+    using, step_run_id, user, *mark = signing.loads(token, salt=SALT)
+    return ApprovalLink(using=using, step_run_id=UUID(hex=step_run_id), user=user, mark="".join(mark))
 
 
 def is_too_old(token: str) -> bool:

@@ -23,7 +23,7 @@ from .asking import user_rows
 from .engine.approvers import why_not
 from .engine.now import database_now
 from .exceptions import VerbRefused
-from .links import ApprovalLink, is_too_old, read_token
+from .links import ApprovalLink, is_too_old, mark_of, read_token
 from .models import StepRun
 from .status import StepStatus, WaitingFor
 
@@ -80,7 +80,8 @@ def _find_user(request: HttpRequest, link: ApprovalLink) -> AbstractBaseUser | N
     if link.user is None:
         user = getattr(request, "user", None)  # which a project without sessions does not set
         return user if isinstance(user, AbstractBaseUser) else None
-    return user_rows().filter(pk=link.user).first()
+    user = user_rows().filter(pk=link.user).first()
+    return None if user is None or link.mark not in ("", mark_of(user)) else user
 
 
 def _find_row(link: ApprovalLink) -> StepRun | None:

@@ -200,6 +200,21 @@ def test_who_lost_the_right_to_answer_is_turned_away(ask: Ask, boss: User, clien
     assert b"eyes" not in page.content
 
 
+def test_a_link_is_not_for_a_later_user_with_the_same_key(ask: Ask, boss: User, client: Client) -> None:
+    run = ask(notify=True, message="Only for your eyes")
+    path, pk = links()["boss@shop.example"], boss.pk
+    User.objects.filter(pk=pk).update(username="chief", password="!")
+    assert b"chief" in client.get(path).content
+    boss.delete()
+    User.objects.create_superuser("boss", "boss@shop.example", pk=pk)
+    page = client.get(path)
+    assert page.status_code == 404
+    assert b"eyes" not in page.content
+    client.handler.enforce_csrf_checks = False
+    assert client.post(path, {"verdict": "approve"}).status_code == 404
+    assert fresh(run).status == "waiting"
+
+
 def test_no_page_is_kept_indexed_framed_or_told_to_others(ask: Ask, boss: User, client: Client) -> None:
     ask(notify=[boss.email, "all@shop.example"])
     paths = [*links().values(), "/workflows/approval/nothing/"]
