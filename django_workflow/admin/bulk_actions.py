@@ -143,17 +143,17 @@ class BulkActionAdminMixin(RowsMixin, NeverDeletedMixin, Mixed):
 
     def live_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Return the part of the page that changes; 304 where it has not, 403 without permission."""
-        found = BulkAction.objects.filter(pk=pk).annotate(**marks()).values_list(*COLUMNS).first()
+        may_look = self.admin_site.has_permission(request) and self.has_view_permission(request)
+        rows = self.get_queryset(request).filter(pk=pk)
+        found = rows.values_list(*COLUMNS).first() if may_look else None
         is_final = found is not None and found[COLUMNS.index("finished_at")] is not None
 
-        def render() -> str | None:
-            may = self.admin_site.has_permission(request) and self.has_view_permission(request)
-            bulk = self.get_queryset(request).filter(pk=pk).first() if may else None
-            if bulk is None:
-                return None
+        def render() -> str:
+            bulk = rows.get()
             return render_to_string(LIVE, {"page": BulkPage(request, self, bulk), "bulk": bulk}, request)
 
-        return answer_fragment(request, make_etag(request, pk, found), is_final=is_final, render=render)
+        etag = make_etag(request, pk, found)
+        return answer_fragment(request, etag, may_view=found is not None, is_final=is_final, render=render)
 
     def go_on_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Go on with it for a moment, where nobody else does. Raises ``PermissionDenied``."""

@@ -11,13 +11,18 @@ from django.utils.http import quote_etag
 from django.utils.translation import get_language
 
 from ..conf import get_settings
+from .allowed import is_allowed
 
+# What a part shows or offers depends on these.
+RIGHTS = ("view_run", "view_run_payload", "control_run", "override_run")
 FINAL_HEADER = "X-Workflow-Final"
 
 
 def make_etag(request: HttpRequest, *facts: object) -> str:
-    """Return what changes whenever the part would say something else: by ``facts``, person and language."""
-    asked = (*facts, request.session.get(SESSION_KEY), get_language())
+    """Return what changes whenever the part would say something else: by ``facts``, person and language, and
+    by what the person may do and see."""
+    rights = [is_allowed(request, permission) for permission in RIGHTS]
+    asked = (*facts, *rights, request.session.get(SESSION_KEY), get_language())
     return quote_etag(hashlib.sha256(repr(asked).encode()).hexdigest()[:32])
 
 
@@ -28,22 +33,17 @@ def poll_after(*, is_final: bool) -> int | None:
 
 
 def answer_fragment(
-    request: HttpRequest, etag: str, *, is_final: bool, render: Callable[[], str | None]
+    request: HttpRequest, etag: str, *, may_view: bool, is_final: bool, render: Callable[[], str]
 ) -> HttpResponse:
-    """Return the part, or 304 where the asker has it as it is.
+    """Return the part, 304 where the asker has it as it is, or 403 where they may not see it now.
 
-    Who asks again from the same session was allowed to see what they have; ``render`` returns the part where
-    they may see it now, else None, and is called only for what has changed.
+    ``render`` returns the part, and is called only for what has changed.
     """
+    if not may_view:
+        return HttpResponseForbidden()
     # What compresses on the way calls a tag weak.
     known = request.headers.get("If-None-Match", "").removeprefix("W/")
-    if SESSION_KEY in request.session and known == etag:
-        response: HttpResponse = HttpResponseNotModified()
-    else:
-        html = render()
-        if html is None:
-            return HttpResponseForbidden()
-        response = HttpResponse(html)
+    response = HttpResponseNotModified() if known == etag else HttpResponse(render())
     response.headers["ETag"] = etag
     response.headers["Cache-Control"] = "private, no-cache"
     if is_final:

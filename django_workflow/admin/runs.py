@@ -157,17 +157,19 @@ class RunAdminMixin(RowsMixin, RunColumns, ReadOnlyMixin, Mixed):
             run_id = UUID(unquote(object_id))
         except ValueError:
             return HttpResponse(status=404)
-        found = Run.objects.filter(pk=run_id).annotate(**marks()).values(*COLUMNS).first() or {}
+        rows = self.get_queryset(request).filter(pk=run_id).annotate(**marks())
+        found = rows.values(*COLUMNS).first() if self.admin_site.has_permission(request) else None
+        may_view = found is not None and (
+            self.has_view_permission(request)
+            or self.has_view_permission(request, self.get_object(request, str(run_id)))
+        )
 
-        def render() -> str | None:
-            may = self.admin_site.has_permission(request)
-            run = self.get_object(request, str(run_id)) if may else None
-            if run is None or not self.has_view_permission(request, run):
-                return None
-            return render_to_string(PARTS, self._parts(request, run), request)
+        def render() -> str:
+            run = self.get_object(request, str(run_id))
+            return "" if run is None else render_to_string(PARTS, self._parts(request, run), request)
 
-        is_final = found.get("status") in FINAL_RUN
-        return answer_fragment(request, etag_of(request, found), is_final=is_final, render=render)
+        etag, is_final = etag_of(request, found or {}), (found or {}).get("status") in FINAL_RUN
+        return answer_fragment(request, etag, may_view=may_view, is_final=is_final, render=render)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Return the list."""

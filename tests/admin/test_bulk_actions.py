@@ -172,11 +172,12 @@ def test_a_page_asks_again_only_while_it_is_under_way(
     assert "Refresh" not in text
 
 
-def test_an_unchanged_part_costs_two_queries(
+def test_an_unchanged_part_costs_three_queries(
     admin_client: Client, bulk: BulkAction, django_assert_max_num_queries: Any
 ) -> None:
     etag, url = etag_on(page_of(admin_client, bulk)), change_url(bulk, "live")
-    with django_assert_max_num_queries(2):
+    # The session, the user, who may do everything, and the row.
+    with django_assert_max_num_queries(3):
         response = admin_client.get(url, headers={"if-none-match": etag})
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers["ETag"] == etag
@@ -284,3 +285,11 @@ def test_a_site_without_a_page_for_it_says_that_it_is_under_way(
     assert page.redirect_chain == [("/runs/django_workflow/run/?workflow=shop", 302)]
     assert "Pause: 3 runs" in page.text
     assert BulkAction.objects.count() == 1
+
+
+def test_an_unchanged_part_is_not_for_who_may_not_see_it_any_more(login: Login, bulk: BulkAction) -> None:
+    client, url = login("view_run"), change_url(bulk, "live")
+    etag = client.get(url).headers["ETag"]
+    assert client.get(url, headers={"if-none-match": etag}).status_code == 304
+    User.objects.get(username="staff").user_permissions.clear()
+    assert client.get(url, headers={"if-none-match": etag}).status_code == 403

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -96,7 +96,7 @@ def test_the_failed_step_is_open_from_the_start(login: Login, make_run: MakeRun)
     assert client.get(change_url(run), {"open": "nonsense,"}).status_code == 200
 
 
-def test_an_unchanged_fragment_costs_two_queries(login: Login, make_run: MakeRun) -> None:
+def test_an_unchanged_fragment_costs_five_queries(login: Login, make_run: MakeRun) -> None:
     client = login("view_run", "view_run_payload", "control_run")
     run = make_run(SLEEP)
     first = look(client, run)
@@ -104,7 +104,8 @@ def test_an_unchanged_fragment_costs_two_queries(login: Login, make_run: MakeRun
     with CaptureQueriesContext(connection) as queries:
         again = look(client, run, first.headers["ETag"])
     assert (again.status_code, again.content) == (304, b"")
-    assert len(queries) <= 2
+    # The session, the user, their permissions (twice) and the run.
+    assert len(queries) <= 5
     assert client.get(change_url(run)).context["etag"] == first.headers["ETag"]
 
 
@@ -157,6 +158,32 @@ def test_a_fragment_is_for_who_may_see_the_run(client: Client, login: Login, mak
     logged_in.force_login(User.objects.create_user("other", is_staff=True))
     assert look(logged_in, run, etag).status_code == 403
     assert logged_in.get("/admin/django_workflow/run/nonsense/live/").status_code == 404
+
+
+@pytest.mark.parametrize("loss", ["permission", "staff", "active", "run"])
+def test_an_unchanged_fragment_is_not_for_who_may_not_see_it_any_more(
+    login: Login, make_run: MakeRun, loss: str
+) -> None:
+    client, run = login("view_run"), make_run(SLEEP)
+    etag = look(client, run).headers["ETag"]
+    user = User.objects.get()
+    if loss == "permission":
+        user.user_permissions.clear()
+    elif loss == "run":
+        Run.objects.all().delete()
+    else:
+        User.objects.update(**{f"is_{loss}": False})
+    assert look(client, run, etag).status_code == 403
+
+
+@pytest.mark.parametrize("permission", ["view_run_payload", "control_run", "override_run"])
+def test_a_fragment_is_new_when_the_person_may_do_less(
+    login: Login, make_run: MakeRun, permission: str
+) -> None:
+    client, run = login("view_run", permission), make_run(SLEEP)
+    etag = look(client, run).headers["ETag"]
+    User.objects.get().user_permissions.remove(Permission.objects.get(codename=permission))
+    assert look(client, run, etag).status_code == 200
 
 
 @override_settings(DJANGO_WORKFLOW={"QUEUE": None, "POLL": None})
