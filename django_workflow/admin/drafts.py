@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,8 +19,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..models import Step, Workflow, WorkflowVersion
-from ..registry import get_handler
 from .allowed import is_allowed
+from .guarded import Feeding, permission_of
 from .named_rows import refuse_unseen, rows_of_declaration, rows_of_step
 from .problems import WORKFLOW_FIELDS, add_problem, complete_names, draft_problems, workflow_problems
 from .revisions import Rebased, rebase, say_who, say_why, tell_what_is_stored
@@ -34,6 +35,8 @@ else:
     InlineFormSet = forms.BaseInlineFormSet
 
 
+# What of a step decides which values it gives to others.
+FEEDING = frozenset({"name", "type", "params", "condition", "for_each"})
 # The name of the button that publishes.
 PUBLISH = "_publish"
 
@@ -109,6 +112,15 @@ class StepForm(StepModelForm):
         return self.instance._state.adding
 
     @property
+    def is_rewritten(self) -> bool:
+        """Whether it gives other values than before, or under another name."""
+        return self.is_new or not FEEDING.isdisjoint(self.changed_data)
+
+    def as_it_was(self) -> Step:
+        """Return the stored step, before anything was typed."""
+        return Step(**{name: self.initial[name] for name in FEEDING})
+
+    @property
     def is_kept(self) -> bool:
         """Whether the draft is to have the step: no blank row, and not marked for deletion."""
         is_deleted = self.cleaned_data.get(DELETION_FIELD_NAME, False)
@@ -147,7 +159,7 @@ class StepFormSet(InlineFormSet):
         for number, form in enumerate(kept, start=1):
             form.instance.position = number
         self._refuse_double_names(kept)
-        self._refuse_types(kept)
+        self._refuse_guarded(kept)
         self._refuse_rows(kept)
         if self._rebased is not None and any(form.has_changed() for form in self.forms):
             self._tell_changes(self._rebased)
@@ -210,18 +222,57 @@ class StepFormSet(InlineFormSet):
         steps = Step.objects.using(self.instance._state.db).filter(workflow=self.instance)
         return set(steps.exclude(pk__in=self._shown_keys()).values_list("name", flat=True))
 
-    def _refuse_types(self, kept: list[StepForm]) -> None:
-        for form in kept:
-            if form.has_changed():
-                for type in {form.instance.type, form.initial.get("type", "")}:
-                    handler = get_handler(type)
-                    if handler is not None and handler.permission:
-                        self._refuse_type(form, type, handler.permission)
+    def _refuse_guarded(self, kept: list[StepForm]) -> None:
+        """Refuse to change, delete or feed a step whose type asks for a permission that the user lacks."""
+        changed = [form for form in kept if form.has_changed()]
+        forms: list[StepForm] = self.forms  # type: ignore[assignment]
+        deleted = [form for form in forms if not form.is_new and not form.is_kept]
+        for form in changed:
+            for type in dict.fromkeys((form.instance.type, form.initial.get("type", ""))):
+                if permission := self._lacking(type):
+                    text = _("To add or change a step of type %(type)s needs the permission %(permission)s.")
+                    form.add_error("type", text % {"type": type, "permission": permission})
+        problems = []
+        for type in dict.fromkeys(form.initial["type"] for form in deleted):
+            if permission := self._lacking(type):
+                text = _("To delete a step of type %(type)s needs the permission %(permission)s.")
+                problems.append(text % {"type": type, "permission": permission})
+        problems += self._refuse_feeding(kept, [form for form in changed if form.is_rewritten], deleted)
+        if problems:
+            raise ValidationError(problems)
 
-    def _refuse_type(self, form: StepForm, type: str, permission: str) -> None:
-        if not is_allowed(self.request, permission, self.instance):
-            text = _("To add or change a step of type %(type)s needs the permission %(permission)s.")
-            form.add_error("type", text % {"type": type, "permission": permission})
+    def _refuse_feeding(
+        self, kept: list[StepForm], rewritten: list[StepForm], deleted: list[StepForm]
+    ) -> Iterator[str]:
+        """Refuse what changes the values that a step is given; yield what belongs to no form."""
+        before = [form.as_it_was() for form in (*rewritten, *deleted) if not form.is_new]
+        feeding = Feeding([*before, *(form.instance for form in kept)])
+        inputs = self._changed_inputs()
+        for form in kept:
+            step, permission = form.instance, self._lacking(form.instance.type)
+            if not permission or form in rewritten or not (rewritten or deleted or inputs):
+                continue
+            sources = feeding.sources_of(step)
+            text = _("The step %(step)s depends on this: to change it needs the permission %(permission)s.")
+            values = {"step": step.name, "permission": permission}
+            for each in rewritten:
+                if sources.steps & {each.instance.name, each.initial.get("name")}:
+                    each.add_error(None, text % values)
+            others = {form.initial["name"] for form in deleted} & sources.steps | inputs & sources.keys
+            yield from (f"{name}: {text % values}" for name in sorted(others))
+
+    def _changed_inputs(self) -> set[str]:
+        """Return the names whose declaration in the workflow's input is to change."""
+        stored = Workflow.objects.using(self.instance._state.db).filter(pk=self.instance.pk)
+        old, new = stored.values_list("input", flat=True).first() or {}, self.instance.input or {}
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            return set()
+        return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+
+    def _lacking(self, type: str) -> str:
+        """Return the permission that steps of ``type`` ask for, where the user lacks it."""
+        permission = permission_of(type)
+        return permission if permission and not is_allowed(self.request, permission, self.instance) else ""
 
     def _refuse_rows(self, kept: list[StepForm]) -> None:
         using = router.db_for_write(Workflow)

@@ -22,6 +22,7 @@ from .allowed import is_allowed
 from .confirming import ask
 from .drafts import PUBLISH, WorkflowForm
 from .duplicating import may_duplicate, show_duplicate
+from .guarded import permission_of
 from .links import Link, list_url, row_url
 from .pages import RowsMixin
 from .read_only import can_see
@@ -79,6 +80,14 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     def has_publish_permission(self, request: HttpRequest, obj: Workflow | None = None) -> bool:
         """Say whether the user may publish the workflow."""
         return is_allowed(request, "publish_workflow", obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Workflow | None = None) -> bool:
+        """Say whether the user may delete workflows, or this one with its steps."""
+        types = [] if obj is None else obj.steps.values_list("type", flat=True)
+        needed = {permission_of(type) for type in types} - {""}
+        return super().has_delete_permission(request, obj) and all(
+            is_allowed(request, permission, obj) for permission in needed
+        )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out, and tells how the latest runs went."""
