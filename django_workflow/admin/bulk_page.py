@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..conf import get_settings
+from ..engine.bulk import count_failed
 from ..engine.bulk_verbs import BULK_VERBS
 from ..engine.run_filters import read_filters
 from ..insight.filters_in_words import describe_filters
@@ -84,6 +85,11 @@ class BulkPage:
         """How many runs had changed by themselves before it came to them."""
         bulk = self.bulk
         return max(bulk.total - bulk.done - bulk.refused, 0) if bulk.finished_at else 0
+
+    @property
+    def failed(self) -> int:
+        """How many runs have failed since, though it was to bring them on."""
+        return count_failed(self.bulk._state.db or "default", self.bulk)
 
     @property
     def refusals(self) -> Sequence[Refusal]:

@@ -13,11 +13,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from ..engine.bulk_verbs import BULK_VERBS
 from ..engine.now import database_now
 from ..exceptions import NotStorable, ParamsError, VerbRefused
 from ..insight.facts import read_facts
 from ..insight.possible import why_not
 from ..models import Run
+from ..status import RunStatus
 from .allowed import is_allowed
 from .confirming import CONFIRMED, NoteForm, ask
 from .links import list_url, row_url
@@ -101,8 +103,20 @@ def apply(
         return [str(error)]
     page.log_change(request, run, f"{verb.label}: {note}" if note else str(verb.label))
     link = format_html('<a href="{}">{}</a>', row_url(page.admin_site, changed), changed)
-    page.message_user(request, format_html(str(verb.done).replace("%s", "{}"), link), messages.SUCCESS)
+    done, but = format_html(str(verb.done).replace("%s", "{}"), link), _say_what_came(verb, changed)
+    level = messages.WARNING if but else messages.SUCCESS
+    page.message_user(request, format_html("{} {}", done, but) if but else done, level)
     return []
+
+
+def _say_what_came(verb: RunVerb, run: Run) -> str:
+    """Return what the run did instead of what the verb is for; empty where it did not, or goes on."""
+    run.refresh_from_db(using=run._state.db, fields=["status", "ending", "step"])
+    if verb.name == "cancel" and run.ending not in ("", RunStatus.CANCELLED):
+        return _("It was ending as %s before, and still does.") % RunStatus(run.ending).label
+    if BULK_VERBS[verb.name].goes_on and run.status == RunStatus.FAILED:
+        return _("But it has failed, at the step “%s”.") % run.step
+    return ""
 
 
 def _say_what_does_not_fit(error: ParamsError, *, is_own: bool) -> list[str]:

@@ -22,10 +22,10 @@ from ..asking import user_rows
 from ..conf import get_settings
 from ..dispatch import ring_for_bulk_after_commit
 from ..exceptions import VerbRefused, WorkflowError
-from ..models import BulkAction, RunAction, StepRun
-from ..status import StepStatus
+from ..models import BulkAction, Run, RunAction, StepRun
+from ..status import RunStatus, StepStatus
 from ..storable import clean_text
-from .bulk_verbs import BulkVerb, find_verb
+from .bulk_verbs import BULK_VERBS, BulkVerb, find_verb
 from .gate import StaleClaim
 from .give_back import RunIsBusy, lock_if_free
 from .now import database_now
@@ -44,6 +44,9 @@ AHEAD = 500
 BREATH = timedelta(seconds=0.5)
 # The reasons of so many refusals are kept.
 MOST_REFUSALS = 20
+# So many runs are counted by what became of them, and so many tried out.
+MOST_COUNTED = 10_000
+MOST_REHEARSED = 1000
 # How often a deadlock is met by doing the run again.
 TRIES = 3
 
@@ -105,6 +108,51 @@ def filters_for(verb: str, filters: RunFilters, arguments: Mapping[str, Any] | N
     found = find_verb(verb, arguments or {})
     statuses = filters.status or tuple(status.value for status in found.statuses)
     return read_filters({**filters.as_json(), "status": statuses})
+
+
+def count_failed(using: str, bulk: BulkAction) -> int:
+    """Return how many runs have failed, up to ``MOST_COUNTED``, though the verb was to bring them on."""
+    verb = BULK_VERBS.get(bulk.verb)
+    if verb is None or not verb.goes_on:
+        return 0
+    runs = Run.objects.using(using).filter(status=RunStatus.FAILED)
+    return runs.filter(**{verb.path.removeprefix("run__"): bulk})[:MOST_COUNTED].count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a bulk action would do to the first ``tried`` of ``total`` runs, and why some would refuse."""
+
+    total: int
+    tried: int
+    refused: int
+    refusals: Mapping[str, str]
+
+
+def rehearse_bulk(
+    verb: str,
+    filters: RunFilters,
+    *,
+    by: AbstractBaseUser | None,
+    arguments: Mapping[str, Any],
+    using: str,
+) -> Rehearsal:
+    """Do ``verb`` to each run that fits, up to ``MOST_REHEARSED``, and roll it back; return what came of it.
+
+    Raises ``ValueError`` as ``start_bulk``.
+    """
+    found, runs = find_verb(verb, arguments), select_runs(using, filters_for(verb, filters, arguments))
+    tried = list(runs.select_related("workflow").order_by("pk")[:MOST_REHEARSED])
+    refusals: dict[str, str] = {}
+    for run in tried:
+        try:
+            with transaction.atomic(using=using):
+                found.do(run, using, by, "", arguments)
+                transaction.set_rollback(True, using=using)
+        except WorkflowError as error:
+            refusals[str(run.pk)] = _reason(error)
+    first = dict(list(refusals.items())[:MOST_REFUSALS])
+    return Rehearsal(total=runs.count(), tried=len(tried), refused=len(refusals), refusals=first)
 
 
 def due_bulk_actions(using: str, *, since: timedelta = timedelta(0)) -> list[UUID]:
@@ -255,7 +303,12 @@ def _apply(hold: _Hold, run_id: UUID) -> datetime:
 def _refuse(hold: _Hold, run_id: UUID, error: Exception) -> None:
     refusals = hold.bulk.refusals
     if len(refusals) < MOST_REFUSALS:
-        text = str(error) if isinstance(error, VerbRefused) else f"{type(error).__qualname__}: {error}"
-        refusals = {**refusals, str(run_id): clean_text(text)}
+        refusals = {**refusals, str(run_id): _reason(error)}
     hold.bulk.due_at = _write(hold, last=run_id, refused=F("refused") + 1, refusals=refusals)
     hold.bulk.refusals = refusals
+
+
+def _reason(error: Exception) -> str:
+    return clean_text(
+        str(error) if isinstance(error, VerbRefused) else f"{type(error).__qualname__}: {error}"
+    )

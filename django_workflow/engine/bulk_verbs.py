@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
 
 from ..exceptions import VerbRefused
 from ..models import Run
 from ..status import RunStatus
 from . import approvals, callers, control
-from .now import database_now
 from .restart import Restart, restart
 from .retry import retry
 from .send import send_to_run
 from .skip import skip
 from .undo_run import undo
-from .verbs import note_action
 
 Arguments = Mapping[str, Any]
 # Does the verb to one run on an alias: who, why, and the arguments of the verb.
@@ -36,8 +33,8 @@ class BulkVerb:
     """One verb: what does it, and the statuses of the runs it is for where nobody says otherwise.
 
     ``done`` is what a run then is, for people. ``path`` leads from a step run that it made ready to the bulk
-    action; empty where it makes none ready. ``needs`` and ``takes`` name its arguments. ``one_by_one``: only
-    for runs that a person names.
+    action; empty where it makes none ready. ``needs`` and ``takes`` name its arguments. ``goes_on``: it is to
+    bring a run to a good end. ``one_by_one``: only for runs that a person names.
     """
 
     do: DoVerb
@@ -47,6 +44,7 @@ class BulkVerb:
     permission: str = CONTROL
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    goes_on: bool = True
     one_by_one: bool = False
 
 
@@ -98,11 +96,9 @@ def _skip(run: Run, using: str, by: User, note: str, given: Arguments) -> Run:
 
 
 def _send_event(run: Run, using: str, by: User, note: str, given: Arguments) -> None:
-    name = given["name"]
-    with transaction.atomic(using=using):
-        if not send_to_run(using, run.pk, name, given.get("payload"), event_id=given.get("id")):
-            raise VerbRefused(f"run {run.pk} is final: nothing of it waits for an event.")
-        note_action(run, "event", database_now(using), using, by=by, note=note or name)
+    name, payload, event_id = given["name"], given.get("payload"), given.get("id")
+    if not send_to_run(using, run.pk, name, payload, event_id=event_id, by=by, note=note):
+        raise VerbRefused(f"run {run.pk} is final: nothing of it waits for an event.")
 
 
 def _approve(run: Run, using: str, by: User, note: str, given: Arguments) -> Run:
@@ -116,8 +112,8 @@ def _reject(run: Run, using: str, by: User, note: str, given: Arguments) -> Run:
 
 
 BULK_VERBS: Mapping[str, BulkVerb] = {
-    "cancel": BulkVerb(do=_cancel, done="cancelled", statuses=ACTIVE, path=""),
-    "pause": BulkVerb(do=_pause, done="paused", statuses=ACTIVE[:3], path=""),
+    "cancel": BulkVerb(do=_cancel, done="cancelled", statuses=ACTIVE, path="", goes_on=False),
+    "pause": BulkVerb(do=_pause, done="paused", statuses=ACTIVE[:3], path="", goes_on=False),
     "resume": BulkVerb(do=_resume, done="resumed", statuses=(RunStatus.PAUSED,)),
     "retry": BulkVerb(do=_retry, done="retried", statuses=(RunStatus.FAILED,)),
     "restart": BulkVerb(
@@ -127,7 +123,7 @@ BULK_VERBS: Mapping[str, BulkVerb] = {
         path="run__restarted_from__actions__bulk",
         takes=("from_step", "newest"),
     ),
-    "undo": BulkVerb(do=_undo, done="undone", statuses=FINAL, permission=OVERRIDE),
+    "undo": BulkVerb(do=_undo, done="undone", statuses=FINAL, permission=OVERRIDE, goes_on=False),
     "skip": BulkVerb(
         do=_skip,
         done="skipped",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -73,7 +74,14 @@ def insert_runs(
         rows = _first_rows(workflow, fresh, now, using)
         for start in range(0, len(rows), BATCH):
             insert(using, [], rows[start : start + BATCH])
-    return [found.get(run.key or "", run) for run in runs], rows
+    return [run if run in fresh else _find_again(found.get(run.key or "", run)) for run in runs], rows
+
+
+def _find_again(run: Run) -> Run:
+    """Return a run as a later order of its key finds it."""
+    again = copy(run)
+    again.was_created = False
+    return again
 
 
 def _make_run(workflow: Workflow, order: Order, now: datetime, using: str, origin: Origin) -> Run:

@@ -54,9 +54,7 @@ def find_workflow(name: str, using: str) -> Workflow:
             f"no workflow named {name!r} on database {using!r}; there are: {known or 'none'}"
         )
     if workflow.published_id is None and workflow.enabled:
-        raise WorkflowNotFound(
-            f"workflow {name!r} was never published: publish it in the admin, or with define()"
-        )
+        raise WorkflowNotFound(f"workflow {name!r} was never published: publish it first")
     _memory.put((using, name), workflow)
     return workflow
 

@@ -56,7 +56,7 @@ def revive(run: Run, program: Program, now: datetime, using: str) -> None:
         raise VerbRefused(f"run {run.pk} was restarted as {newer.pk}, which is {newer.status}: {way_out}.")
     if has_begun(using, run):
         raise VerbRefused(
-            f"the undo of run {run.pk} has begun, so it cannot go on: finish that by undo_run, or restart it."
+            f"the undo of run {run.pk} has begun, so it cannot go on: finish the undo, or restart the run."
         )
     run.status, run.ending, run.error, run.error_type, run.finished_at = RunStatus.RUNNING, "", "", "", None
     if program.spec.timeout is not None:

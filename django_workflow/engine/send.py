@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from ..codec import check_size, encode
@@ -22,6 +23,7 @@ from .gate import StaleClaim
 from .give_back import RunIsBusy, lock_if_free
 from .hand_over import hand_over
 from .now import database_now
+from .verbs import note_action
 
 logger = logging.getLogger("django_workflow")
 
@@ -32,19 +34,31 @@ UNHEARD_AFTER = timedelta(seconds=1)
 BATCH = 500
 
 
-def send_to_run(using: str, run_id: UUID, name: str, payload: Any, *, event_id: str | None) -> bool:
+def send_to_run(
+    using: str,
+    run_id: UUID,
+    name: str,
+    payload: Any,
+    *,
+    event_id: str | None,
+    by: AbstractBaseUser | None = None,
+    note: str = "",
+) -> bool:
     """Store an event for a run, in the caller's transaction; wake who waits for it after the commit.
 
-    Returns False where the run is final: then nothing is stored. The same ``event_id`` counts once. Raises
-    ``NotStorable``, ``TooLarge`` and ``ValueError``.
+    Who sent it is noted with the run. Returns False where the run is final: then nothing is stored. The same
+    ``event_id`` counts once. Raises ``NotStorable``, ``TooLarge`` and ``ValueError``.
     """
     event = _make(using, name, payload, event_id)
     run = Run.objects.using(using).filter(pk=run_id).only("status", "key", "workflow_id").first()
     if run is None or run.status in FINAL_RUN:
         return False
-    if event_id is None or not sent_by_key(using, run).filter(event_id=event_id).exists():
+    sent = (sent_by_key(using, run), Event.objects.using(using).filter(run=run_id))
+    if event_id is None or not any(events.filter(event_id=event_id).exists() for events in sent):
         event.run_id = run_id
-        _insert(using, event)
+        with transaction.atomic(using=using):
+            _insert(using, event)
+            note_action(run, "event", event.at, using, by=by, note=note or name)
     transaction.on_commit(lambda: wake(using, run_id), using=using, robust=True)
     return True
 

@@ -54,7 +54,7 @@ def _not_over(facts: RunFacts) -> str:
 
 
 def _cancel(facts: RunFacts) -> str:
-    return _over(facts) or _ending(facts)
+    return _over(facts)
 
 
 def _pause(facts: RunFacts) -> str:

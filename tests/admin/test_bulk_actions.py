@@ -293,3 +293,13 @@ def test_an_unchanged_part_is_not_for_who_may_not_see_it_any_more(login: Login, 
     assert client.get(url, headers={"if-none-match": etag}).status_code == 304
     User.objects.get(username="staff").user_permissions.clear()
     assert client.get(url, headers={"if-none-match": etag}).status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_runs_that_failed_again_are_shown(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run")
+    for _ in range(2):
+        make_run({"name": "broken", "type": "admintest.fail"})
+    page = client.post("/admin/django_workflow/run/bulk/retry/", {"note": ""}, follow=True)
+    assert "Of these, failed" in page.text
+    assert (page.context["page"].failed, page.context["page"].bulk.done) == (2, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -11,10 +12,11 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import strip_tags
 
-from django_workflow import cancel_run, define, restart_run, trigger
+from django_workflow import VerbRefused, cancel_run, define, restart_run, retry_run, trigger, undo_run
 from django_workflow.models import Run, StepRun
-from tests.support.admin_step_types import change_url
+from tests.support.admin_step_types import MENDED, change_url
 from tests.support.runs import abandon
 
 from .conftest import Login, MakeRun
@@ -406,3 +408,42 @@ def test_a_tag_that_was_weakened_on_the_way_is_known(login: Login, make_run: Mak
     run = make_run(SLEEP)
     etag = look(client, run).headers["ETag"]
     assert look(client, run, f"W/{etag}").status_code == 304
+
+
+def words_of(response: Any) -> list[tuple[str, str]]:
+    """Return what the page that follows says: the level of each message, and its text without markup."""
+    return [(each.level_tag, strip_tags(str(each))) for each in response.context["messages"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_that_fails_again_is_no_success(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run")
+    run = make_run(FAIL)
+    told = words_of(client.post(change_url(run, "retry"), {"note": ""}, follow=True))
+    assert told == [("warning", f"Retried: {run} But it has failed, at the step “broken”.")]
+    MENDED.add("")
+    told = words_of(client.post(change_url(run, "retry"), {"note": ""}, follow=True))
+    assert told == [("success", f"Retried: {run}")]
+
+
+def test_a_cancel_of_a_run_that_ends_otherwise_says_so(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run")
+    run = make_run(SLEEP)
+    until = timezone.now() + timedelta(minutes=1)
+    held = {"lease_token": uuid4(), "lease_until": until, "due_at": until}
+    run.step_runs.update(status="running", waiting_for="", **held)
+    Run.objects.filter(pk=run.pk).update(status="running", ending="failed")
+    told = words_of(client.post(change_url(run, "cancel"), {"note": ""}, follow=True))
+    assert told == [("warning", f"Cancelled: {run} It was ending as failed before, and still does.")]
+
+
+def test_refusals_in_the_browser_name_no_functions(login: Login, make_run: MakeRun) -> None:
+    client = login("view_run", "control_run", "override_run")
+    undone = {**ECHO, "undo": {"type": "admintest.echo"}}
+    run = make_run(undone, FAIL, input={"word": "a"})
+    undo_run(run)
+    with pytest.raises(VerbRefused) as refused:
+        retry_run(run)
+    assert "_run" not in str(refused.value)
+    reasons = [offer.reason for offer in client.get(change_url(run)).context["page"].impossible]
+    assert not any("_run" in reason or "()" in reason for reason in reasons)

@@ -207,3 +207,12 @@ def test_handler_that_waits_is_told_of_event_or_timeout(register: Callable[..., 
     other = start([{"name": "wait", "type": "tests.waits"}])
     send_event(other, "paid", {"a": 1})
     assert fresh(other).output_of("wait") == ["paid", {"a": 1}, 1]
+
+
+def test_an_event_is_an_action_of_its_run_whoever_sent_it() -> None:
+    define("flow", steps=[{"name": "wait", "type": "flow.wait", "with": {"event": "paid"}, "next": "wait"}])
+    run = trigger("flow", key="k")
+    send_event(run, "paid", 1)
+    send_event(("flow", "k"), "paid", 2, id="a")
+    send_event(("flow", "k"), "paid", 2, id="a")
+    assert list(run.actions.values_list("verb", "note", "by")) == [("event", "paid", None)] * 2

@@ -35,8 +35,9 @@ VERBS: Mapping[str, Callable[[Run], Any]] = {**verb_table.VERBS, "skip": _skip, 
 # Verb, status, and whether the engine does it; an event is taken by every run that is not final.
 CASES = [(verb, state, not then.startswith("(")) for verb, state, then in verb_table.CASES]
 CASES += [("event", state, status not in FINAL_RUN) for state, status in STATUS.items()]
-# Where the page is stricter: the engine lets what is ending be cancelled again, which changes nothing.
-STRICTER = {("cancel", "ending")}
+# Where the page is stricter: a step that has not begun is skipped by nobody, where the engine needs it by its
+# name.
+STRICTER = {("skip", "pending")}
 
 
 def reason(verb: str, run: Run) -> str:

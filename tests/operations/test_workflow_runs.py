@@ -15,7 +15,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from django_workflow import define, trigger
+from django_workflow import define, restart_run, trigger
 from django_workflow.engine.bulk_verbs import BULK_VERBS
 from django_workflow.management.commands import workflow_runs
 from django_workflow.models import BulkAction, Event, Run, RunAction
@@ -135,7 +135,7 @@ def test_all_that_fit_are_done_and_counted(manage: Manage) -> None:
     several(2, FAIL)
     several(1, NAP, name="nap")
     done = manage("workflow_runs", "retry", "--error", "ValueError", "--note", "mended")
-    assert (done.code, done.out, done.err) == (0, "Retried 2 of 2.\n", "")
+    assert (done.code, done.out, done.err) == (0, "Retried 2 of 2; 2 of these failed.\n", "")
     assert attempts() == [2, 2, 1]
     assert BulkAction.objects.get().note == "mended"
 
@@ -258,7 +258,7 @@ def test_a_bulk_action_that_was_interrupted_is_gone_on_with(
     assert counts(bulk) == (3, 2, 0)
     let_lease_expire(bulk)
     done = manage("workflow_runs", "follow", bulk.pk)
-    assert (done.code, done.out) == (0, "Retried 3 of 3.\n")
+    assert (done.code, done.out) == (0, "Retried 3 of 3; 2 of these failed.\n")
 
 
 def test_a_terminal_is_told_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,3 +299,34 @@ def test_the_list_as_json(manage: Manage) -> None:
 def test_all_verbs_are_named_in_the_help() -> None:
     text = workflow_runs.Command().create_parser("manage.py", "workflow_runs").format_help()
     assert all(verb in text for verb in BULK_VERBS)
+
+
+def test_runs_that_failed_again_are_told_from_those_that_did_not(manage: Manage) -> None:
+    several(2, FAIL)
+    assert manage("workflow_runs", "retry", "--all").out == "Retried 2 of 2; 2 of these failed.\n"
+    assert manage("workflow_runs", "restart", "--all").out == "Restarted 2 of 2; 2 of these failed.\n"
+    several(1, NAP, name="naps")
+    assert manage("workflow_runs", "cancel", "--workflow", "naps").out == "Cancelled 1 of 1.\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "filters", "out"),
+    [
+        ("retry", ["--status", "waiting"], "Would retry 0 runs, refused 1.\n"),
+        ("retry", ["--all"], "Would retry 1 run, refused 1.\n"),
+        ("cancel", ["--all"], "Would cancel 1 run.\n"),
+        ("undo", ["--status", "failed"], "Would undo 0 runs, refused 2.\n"),
+    ],
+)
+def test_a_dry_run_counts_what_would_be_refused(
+    manage: Manage, verb: str, filters: list[str], out: str
+) -> None:
+    newer = restart_run(several(2, FAIL)[1])
+    several(1, NAP, name="naps")
+    Run.objects.filter(pk=newer.pk).update(status="done")
+    before = list(Run.objects.order_by("pk").values())
+    done = manage("workflow_runs", verb, *filters, "--dry-run")
+    assert (done.out, done.code) == (out, 0)
+    assert ("refused: run" in done.err) == ("refused" in out)
+    assert list(Run.objects.order_by("pk").values()) == before
+    assert (BulkAction.objects.count(), attempts()) == (0, [1, 1, 1, 1])

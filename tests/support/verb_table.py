@@ -54,7 +54,7 @@ TABLE: Mapping[str, Mapping[str, str]] = {
         "done": "(only a failed run is retried; restart this one)",
         "failed": "failed",
         "cancelled": "(only a failed run is retried; restart this one)",
-        "undone": "(has begun, so it cannot go on: finish that by undo_run, or restart it)",
+        "undone": "(has begun, so it cannot go on: finish the undo, or restart the run)",
     },
     "restart": {
         "pending": "(cancel it first)",

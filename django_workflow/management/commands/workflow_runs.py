@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from ...engine.bulk import advance, filters_for, start_bulk
+from ...engine.bulk import Rehearsal, advance, count_failed, filters_for, rehearse_bulk, start_bulk
 from ...engine.bulk_verbs import BULK_VERBS, BulkVerb
 from ...engine.create import write_alias
 from ...engine.run_filters import RunFilters, select_runs
@@ -51,7 +51,9 @@ class Command(BaseCommand):
         add_arguments_of_verbs(parser)
         parser.add_argument("--note", default="", help="Why; kept with each run.")
         parser.add_argument("--by", metavar="USERNAME", help="Who; needs the permission.")
-        parser.add_argument("--dry-run", action="store_true", help="Only count the runs, or show them.")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Only try it out and count the runs, or show those named."
+        )
         parser.add_argument("--yes", action="store_true", help="Do not ask before many runs are changed.")
         parser.add_argument("--limit", type=int, default=50, help="list: at most so many (default: 50).")
         parser.add_argument("--json", action="store_true", help="The result as JSON.")
@@ -121,15 +123,26 @@ class Command(BaseCommand):
             raise CommandError(f"{name} is for runs that you name.", returncode=2)
         arguments = arguments_of(name, verb, options)
         by = find_user(options["by"], verb.permission)
-        count = select_runs(self.using, filters_for(name, filters, arguments)).count()
-        runs = f"{count:,} run{'' if count == 1 else 's'}"
         if options["dry_run"]:
-            self.stdout.write(f"Would {name} {runs}.")
+            self._rehearse(name, rehearse_bulk(name, filters, by=by, arguments=arguments, using=self.using))
             return
+        count = select_runs(self.using, filters_for(name, filters, arguments)).count()
+        runs = _count_runs(count)
         if count and not options["yes"] and sys.stdin.isatty():
             self._ask(f"{name.capitalize()} {runs}? [y/N] ")
         bulk = start_bulk(name, filters, by=by, note=options["note"], arguments=arguments, using=self.using)
         self._follow(bulk)
+
+    def _rehearse(self, name: str, found: Rehearsal) -> None:
+        refused = f", refused {found.refused:,}" if found.refused else ""
+        more = found.total - found.tried
+        untried = f"; {more:,} more were not tried" if more else ""
+        self.stdout.write(f"Would {name} {_count_runs(found.tried - found.refused)}{refused}{untried}.")
+        self._tell_refusals(found.refusals)
+
+    def _tell_refusals(self, refusals: Mapping[str, str]) -> None:
+        for run_id, reason in refusals.items():
+            self.stderr.write(f"{run_id} refused: {' '.join(reason.split())}")
 
     def _ask(self, question: str) -> None:
         if input(question).strip().lower() not in ("y", "yes"):
@@ -161,14 +174,18 @@ class Command(BaseCommand):
             counts = {name: getattr(bulk, name) for name in ("total", "done", "refused", "refusals")}
             self._write_json({"bulk": str(bulk.pk), "verb": bulk.verb, **counts})
         else:
-            self.stdout.write(f"{_progress(bulk)}.")
-            for run_id, reason in bulk.refusals.items():
-                self.stderr.write(f"{run_id} refused: {' '.join(reason.split())}")
+            failed = count_failed(self.using, bulk)
+            self.stdout.write(f"{_progress(bulk)}{f'; {failed:,} of these failed' if failed else ''}.")
+            self._tell_refusals(bulk.refusals)
         if bulk.refused:
             raise SystemExit(1)
 
     def _write_json(self, data: Any) -> None:
         self.stdout.write(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _count_runs(count: int) -> str:
+    return f"{count:,} run{'' if count == 1 else 's'}"
 
 
 def _find_bulk(ids: Sequence[UUID], using: str) -> BulkAction:
