@@ -152,7 +152,7 @@ class OrderTest(ShopTestCase):
         run = self.buy("10.00", quantity=10)
         self.hear()
         self.reload(run)
-        assert (run.status, run.step) == ("failed", "charge:undo")
+        assert (run.status, run.step) == ("failed", "reserve")
         assert "9 pieces of Teapot are left" in run.error
         assert (self.order.status, self.product.stock) == ("refunded", 9)
         assert self.refunds() == [f"{self.order.charge}-refunded"]

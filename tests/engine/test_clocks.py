@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from django.utils import timezone
 
-from django_workflow.engine import clocks
+from django_workflow import elapsed
 from django_workflow.engine.clocks import alive_clocks, beat, leave
 from django_workflow.engine.who import worker_name
 from django_workflow.models import Clock
@@ -25,7 +25,7 @@ def age(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     def age(seconds: float) -> None:
         Clock.objects.update(ticked_at=timezone.now() - timedelta(seconds=seconds))
         now = time.monotonic() + seconds
-        monkeypatch.setattr(clocks, "time", SimpleNamespace(monotonic=lambda: now))
+        monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=lambda: now))
 
     return age
 

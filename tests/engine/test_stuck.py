@@ -11,7 +11,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from django_workflow import cancel_run
+from django_workflow import cancel_run, elapsed
 from django_workflow.engine import stuck
 from django_workflow.engine.execute import work
 from django_workflow.engine.stuck import find_stuck, recover_stuck
@@ -166,7 +166,7 @@ def test_one_process_looks_every_five_minutes(monkeypatch) -> None:
     step_runs(run).update(due_at=None)
     assert recover_stuck("default") == 0
     later = time.monotonic() + 301
-    monkeypatch.setattr(stuck, "time", SimpleNamespace(monotonic=lambda: later))
+    monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=lambda: later))
     assert recover_stuck("default") == 1
 
 

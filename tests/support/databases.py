@@ -15,14 +15,23 @@ KEPT = frozenset({"django_migrations", "django_content_type", "auth_permission"}
 
 
 def make_databases() -> None:
-    """Migrate the default database, and make each other one as a copy of it."""
+    """Migrate the default database, and make each other one as a copy of it, where that is possible."""
     source: Any = connections["default"]
     _create(source)
-    call_command("migrate", database="default", run_syncdb=True, verbosity=0)
+    _migrate("default")
     source.close()
     for alias in connections:
-        if alias != "default":
+        if alias == "default":
+            continue
+        if source.vendor == "mysql":
+            _create(connections[alias])
+            _migrate(alias)
+        else:
             _create(connections[alias], template=source)
+
+
+def _migrate(alias: str) -> None:
+    call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
 
 
 def _create(connection: Any, *, template: Any = None) -> None:
@@ -33,6 +42,8 @@ def _create(connection: Any, *, template: Any = None) -> None:
     else:
         options = f" TEMPLATE {template.settings_dict['NAME']}" if template is not None else ""
         with connection._nodb_cursor() as cursor:
+            # On a server that is not the test run's own it may be there.
+            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
             cursor.execute(f"CREATE DATABASE {name}{options}")
 
 
@@ -45,8 +56,11 @@ def empty(aliases: Iterable[str]) -> None:
     for alias in aliases:
         connection = connections[alias]
         with transaction.atomic(alias), connection.cursor() as cursor:
-            # Foreign keys are checked at the commit, so that any order will do.
-            deletions = [f'DELETE FROM "{table}"' for table in _tables(alias)]
+            # Foreign keys are checked at the commit, so that any order will do; but for those of MariaDB.
+            quote = connection.ops.quote_name
+            deletions = [f"DELETE FROM {quote(table)}" for table in _tables(alias)]
+            if connection.vendor == "mysql":
+                deletions = ["SET FOREIGN_KEY_CHECKS = 0", *deletions, "SET FOREIGN_KEY_CHECKS = 1"]
             for statement in ["; ".join(deletions)] if connection.vendor == "postgresql" else deletions:
                 cursor.execute(statement)
 
