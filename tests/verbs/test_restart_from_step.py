@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -11,7 +13,7 @@ from django.utils import timezone
 from django_workflow import Goto, Sleep, VerbRefused, define, restart_run, retry_run, skip_step, trigger
 from django_workflow.engine.control import end_overdue
 from django_workflow.engine.execute import work as work_due
-from django_workflow.models import Run
+from django_workflow.models import Run, StepRun
 from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -223,14 +225,21 @@ def test_a_restarted_run_that_fails_is_retried_and_restarted_like_any(broken) ->
     assert notes() == ["one 1", "two 1", "two 1", "two 2", "three 1", "three 1"]
 
 
-@pytest.mark.one_database
 def test_a_large_map_is_copied(register) -> None:
     @register("tests.item")
     def item(value: int) -> int:
         return value
 
     map_ = {"name": "map", "type": "tests.item", "for_each": "values", "with": {"value": "{{ item }}"}}
-    old = start([map_, echo("last", "{{ steps.map|length }}")], {"values": list(range(600))})
+    old = start([map_, echo("last", "{{ steps.map|length }}")], {"values": [0, 1]})
+    # As if it had had 600 items: more than are inserted with one statement.
+    item = step_run(old, "map", index=1)
+    copies = [copy(item) for _ in range(598)]
+    for index, row in enumerate(copies, start=2):
+        row.pk, row.index, row.item, row.output, row.number = uuid4(), index, index, index, 100 + index
+        row._state.adding = True
+    StepRun.objects.bulk_create(copies)
+    step_runs(old).filter(step="map", index=-1).update(output=list(range(600)))
     new = restart_run(old, from_step="last")
     assert (new.output, step_runs(new).filter(index__gte=0).count()) == (600, 600)
 
