@@ -48,3 +48,14 @@ class LightChangeList(ChangeList):
 def can_see(site: AdminSite, model: type[Model], request: HttpRequest) -> bool:
     """Say whether the site has pages of the model that the user may see."""
     return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
+
+
+def replace_field(fieldsets: Any, name: str, other: str) -> Any:
+    """Return ``fieldsets`` with the field ``other`` in the place of ``name``."""
+
+    def replaced(field: Any) -> Any:
+        if isinstance(field, (list, tuple)):
+            return tuple(map(replaced, field))
+        return other if field == name else field
+
+    return [(title, {**options, "fields": replaced(options["fields"])}) for title, options in fieldsets]

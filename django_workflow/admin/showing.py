@@ -13,30 +13,43 @@ from django.utils.text import Truncator
 from django.utils.timezone import localtime
 from django.utils.translation import ngettext
 
-from ..conf import get_settings
 from ..insight.spans import show_time
+from ..params.hidden import STARS, hide, is_hidden
 
-HIDDEN = "********"
+# Of a declaration: what it begins with, falls back on, or is one of.
+VALUES = ("default", "initial", "choices")
 NOTHING = "–"
 
 
-def hide(value: Any) -> Any:
-    """Return a copy of JSON ``value`` with stars under each key that holds a name of ``HIDDEN_FIELDS``."""
-    return _hide(value, [name.lower() for name in get_settings().HIDDEN_FIELDS])
-
-
 def hide_literals(spec: Any) -> Any:
-    """Return a copy of a definition with stars for what its steps are given under such a key.
+    """Return a copy of a definition with stars for what its steps and its input are given under such a key.
 
     What is an expression, or a name of the definition language, tells no secret.
     """
-    names = [name.lower() for name in get_settings().HIDDEN_FIELDS]
-    return {**spec, "steps": [_hide_params(step, names) for step in spec.get("steps", ())]}
+    declared = {"input": hide_defaults(spec["input"])} if isinstance(spec.get("input"), dict) else {}
+    return {**spec, **declared, "steps": [_hide_params(step) for step in spec.get("steps", ())]}
+
+
+def hide_defaults(declared: Any) -> Any:
+    """Return a copy of a declared input with stars for what hidden names begin with or fall back on."""
+    if not isinstance(declared, dict):
+        return declared  # A draft holds whatever was typed.
+    return {
+        name: {key: STARS if key in VALUES else item for key, item in about.items()}
+        if isinstance(about, dict) and is_hidden(name)
+        else hide(about)
+        for name, about in declared.items()
+    }
+
+
+def hide_given(params: Any) -> Any:
+    """Return a copy of a step's params with stars for what is written under hidden names."""
+    return _hide_literal(params, is_within=False)
 
 
 def hide_step(step: Any) -> Any:
     """Return a copy of a step's definition, or of its undo, with such stars."""
-    return _hide_params(step, [name.lower() for name in get_settings().HIDDEN_FIELDS])
+    return _hide_params(step)
 
 
 def write_json(value: Any) -> str:
@@ -81,29 +94,20 @@ def show_moment(at: datetime | None) -> SafeString:
     return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), title, show_time(at))
 
 
-def _hide_params(step: Any, names: list[str]) -> Any:
+def _hide_params(step: Any) -> Any:
     if not isinstance(step, dict):
         return step
-    hidden = {
-        key: {name: _hide_literal(name, value, names) for name, value in params.items()}
-        for key, params in step.items()
-        if key == "with" and isinstance(params, dict)
-    }
-    undo = {"undo": _hide_params(step["undo"], names)} if step.get("undo") else {}
+    hidden = {"with": hide_given(step["with"])} if isinstance(step.get("with"), dict) else {}
+    undo = {"undo": _hide_params(step["undo"])} if step.get("undo") else {}
     return {**step, **hidden, **undo}
 
 
-def _hide_literal(key: str, value: Any, names: list[str]) -> Any:
-    if isinstance(value, str):
-        return HIDDEN if _is_hidden(key, names) and "{{" not in value else value
-    return _hide(value, names)
-
-
-def _hide(value: Any, names: list[str]) -> Any:
+def _hide_literal(value: Any, *, is_within: bool) -> Any:
     if isinstance(value, dict):
-        return {key: HIDDEN if _is_hidden(key, names) else _hide(item, names) for key, item in value.items()}
-    return [_hide(item, names) for item in value] if isinstance(value, list) else value
-
-
-def _is_hidden(key: str, names: list[str]) -> bool:
-    return any(name in key.lower() for name in names)
+        return {
+            key: _hide_literal(item, is_within=is_within or is_hidden(key)) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_hide_literal(item, is_within=is_within) for item in value]
+    is_free = value is None or isinstance(value, bool) or (isinstance(value, str) and "{{" in value)
+    return STARS if is_within and not is_free else value

@@ -14,8 +14,9 @@ from django.utils.translation import gettext_lazy
 from ..models import Step, Workflow
 from .drafts import PUBLISH, StepForm, StepFormSet
 from .json_fields import DraftJSONField, ParamsField, WordOrJSONField
+from .read_only import replace_field
 from .revisions import is_draft_offered, is_stale
-from .showing import NOTHING, hide_step, show_text, write_json
+from .showing import NOTHING, hide_given, hide_step, show_text, write_json
 
 if TYPE_CHECKING:
     StackedInline = admin.StackedInline[Step, Workflow]
@@ -69,7 +70,7 @@ class StepInline(StackedInline):
     formset = StepFormSet
     extra = 1
     formfield_overrides = JSON_BOX
-    readonly_fields = ("shown_undo",)
+    readonly_fields = ("shown_params", "shown_undo")
     fieldsets = (
         (None, {"fields": (("position", "name", "type"), "params", "condition")}),
         (gettext_lazy("More"), {"fields": _MORE, "classes": ("collapse",)}),
@@ -79,6 +80,18 @@ class StepInline(StackedInline):
     def shown_undo(self, step: Step) -> str:
         """Return what undoes the step, which a file or code writes."""
         return NOTHING if step.undo is None else show_text(write_json(hide_step(step.undo)))
+
+    @admin.display(description=gettext_lazy("params"))
+    def shown_params(self, step: Step) -> str:
+        """Return the params as indented JSON, hidden parts starred."""
+        return show_text(write_json(hide_given(step.params))) if step.params else NOTHING
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; of a draft that may only be read, without what is hidden."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return (
+            fieldsets if self._may_write(request, obj) else replace_field(fieldsets, "params", "shown_params")
+        )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the field, with what steps need beside the admin's own choice."""

@@ -16,11 +16,11 @@ from ..insight.facts import RunFacts
 from ..insight.possible import steps_to_restart_from, steps_to_skip
 from ..models import Run
 from ..params import declared_params
+from ..params.hidden import hide
 from ..params.reading import NamedRow
 from ..status import WaitingFor
 from .confirming import NoteForm
 from .json_fields import ReadableJSONField
-from .showing import hide
 
 JSON_BOX = AdminTextareaWidget(attrs={"rows": 5, "spellcheck": "false"})
 NAME = 255

@@ -25,9 +25,9 @@ from .duplicating import may_duplicate, show_duplicate
 from .guarded import permission_of
 from .links import Link, list_url, row_url
 from .pages import RowsMixin
-from .read_only import can_see
+from .read_only import can_see, replace_field
 from .revisions import hold, is_draft_offered, is_staffs, is_stale, is_taken, revision_of
-from .showing import NOTHING, show_text, write_json
+from .showing import NOTHING, hide_defaults, show_text, write_json
 from .steps import JSON_BOX, StepInline
 from .triggering import may_trigger, show_trigger
 from .workflow_list import WorkflowChangeList, WorkflowColumns
@@ -42,7 +42,7 @@ else:
 # The workflow's own, the management form's, the token and the button.
 FIELDS_BESIDE_STEPS = 20
 _LIMITS = ("input", "queue", "timeout", "max_visits", "shown_on_failure")
-_NEVER_TYPED = ("managed_by", "source", "published", "shown_on_failure")
+_NEVER_TYPED = ("managed_by", "source", "published", "shown_input", "shown_on_failure")
 
 
 class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
@@ -92,6 +92,19 @@ class WorkflowAdminMixin(RowsMixin, WorkflowColumns, Mixed):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out, and tells how the latest runs went."""
         return WorkflowChangeList
+
+    @admin.display(description=gettext_lazy("input"))
+    def shown_input(self, workflow: Workflow) -> str:
+        """Return the declared input as indented JSON, hidden parts starred."""
+        return show_text(write_json(hide_defaults(workflow.input))) if workflow.input else NOTHING
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; of a draft that may only be read, without what is hidden."""
+        fieldsets = super().get_fieldsets(request, obj)
+        is_offered = obj is None or is_draft_offered(request, obj)
+        if is_offered and (obj is None or self.has_change_permission(request, obj)):
+            return fieldsets
+        return replace_field(fieldsets, "input", "shown_input")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what nobody types, the name of a published workflow among it; of a workflow that staff do

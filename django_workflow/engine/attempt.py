@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
@@ -23,12 +24,12 @@ from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .event_context import event_for
 from .meaning import interpret
-from .moves import Finished, Passed, Spread
+from .moves import Erred, Finished, Passed, Spread
 from .news import News
 from .outage import NotRecorded, forget_losses, is_lost, is_passing, note_loss
 from .report import Report, progress_of, report_error
 from .scope import Errors, LoadedOutputs, Outputs, Scope
-from .secrecy import conceal, secrets_of
+from .secrecy import conceal, conceal_texts, hidden_from, secrets_of
 from .sharing import note_call
 from .stopping import is_interrupt
 from .transactions import sparing_tests
@@ -46,6 +47,8 @@ class Attempt:
     undone: StepRun | None = None
     params: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    # The values among the arguments that are to be in no row.
+    secrets: list[str] = field(default_factory=list)
     context: StepContext | None = None
     hooks: Hooks = field(default_factory=Hooks)
     limit: timedelta | None = None
@@ -135,6 +138,7 @@ def _before_call(going: Attempt) -> Report | None:
     check_size(going.params, "params", get_settings().MAX_BYTES)
     what = f"params of step {row.step!r} ({going.claim.spec.type})"
     going.arguments = going.handler.params.convert(rendered, what=what, using=going.claim.using)
+    going.secrets = secrets_of(going.handler, going.arguments)
     return None
 
 
@@ -201,7 +205,8 @@ def open_call(going: Attempt) -> dict[str, Any]:
     arguments = going.arguments if name is None else {**going.arguments, name: context}
     commit_start(claim, going.handler)
     earlier = claim.step_run.logs or ()
-    news = News(hooks=going.hooks, handler=going.handler, arguments=going.arguments, earlier=earlier)
+    hidden = partial(_hidden_from, going)
+    news = News(hooks=going.hooks, earlier=earlier, secrets=going.secrets, hidden=hidden)
     claim.lease.begin(None if limit is None else limit.total_seconds(), news)
     going.began = time.monotonic()
     return arguments
@@ -235,7 +240,19 @@ def understand(going: Attempt, outcome: Any) -> Report:
 
 
 def _conceal(going: Attempt, report: Report) -> Report:
-    return conceal(report, secrets_of(going.handler, going.arguments))
+    report = conceal(report, going.secrets)
+    if not (report.lines or isinstance(report.result, Erred)):
+        return report
+    return conceal_texts(report, _hidden_from(going, report.output, report.changes.written))
+
+
+def _hidden_from(going: Attempt, *given: Any) -> list[str]:
+    """Return what texts about the attempt must not quote: of what it can read, and of what it gave."""
+    run, row, undone = going.claim.run, going.claim.step_run, going.undone
+    event = None if going.context is None or going.context.event is None else going.context.event.payload
+    output, item = (None, row.item) if undone is None else (undone.output, undone.item)
+    around = (run.input, run.state, item, output, event, going.outputs.found)
+    return hidden_from(going.handler, going.params or {}, *around, *given)
 
 
 def _make_context(going: Attempt) -> StepContext:

@@ -44,6 +44,11 @@ class Outputs(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def found(self) -> dict[str, Any]:
+        """The outputs that were asked for so far."""
+        return dict(self._found)
+
     def _latest(self, name: str, condition: Q) -> StepRun | None:
         rows = StepRun.objects.using(self._using).filter(condition, run_id=self._run.pk, step=name, index=-1)
         return rows.order_by("-visit", "-attempt").first()

@@ -23,9 +23,17 @@ class ListOf(Kind):
     item: Kind
     takes_text = False
 
+    @property
+    def is_literal(self) -> bool:
+        return self.item.is_literal
+
     def rows(self, value: Any) -> Iterator[NamedRow]:
         for each in value if isinstance(value, (list, tuple)) else ():
             yield from self.item.rows(each)
+
+    def secrets(self, value: Any) -> Iterator[str]:
+        for each in value if isinstance(value, (list, tuple)) else ():
+            yield from self.item.secrets(each)
 
     def convert(self, value: Any, reading: Reading) -> list[Any]:
         if not isinstance(value, (list, tuple)):
@@ -51,9 +59,17 @@ class DictOf(Kind):
     item: Kind
     takes_text = False
 
+    @property
+    def is_literal(self) -> bool:
+        return self.item.is_literal
+
     def rows(self, value: Any) -> Iterator[NamedRow]:
         for each in value.values() if isinstance(value, Mapping) else ():
             yield from self.item.rows(each)
+
+    def secrets(self, value: Any) -> Iterator[str]:
+        for each in value.values() if isinstance(value, Mapping) else ():
+            yield from self.item.secrets(each)
 
     def convert(self, value: Any, reading: Reading) -> dict[str, Any]:
         if not isinstance(value, Mapping):
@@ -81,6 +97,15 @@ class Keyed(Kind):
     items: Mapping[str, Kind]
     required: frozenset[str] = frozenset()
     takes_text = False
+
+    @property
+    def is_literal(self) -> bool:
+        return any(kind.is_literal for kind in self.items.values())
+
+    def secrets(self, value: Any) -> Iterator[str]:
+        for key, each in value.items() if isinstance(value, Mapping) else ():
+            if key in self.items:
+                yield from self.items[key].secrets(each)
 
     def convert(self, value: Any, reading: Reading) -> dict[str, Any]:
         if not isinstance(value, Mapping):
@@ -122,12 +147,20 @@ class OneOf(Kind):
     kinds: tuple[Kind, ...]
     takes_text = False  # each of the kinds decides for itself
 
+    @property
+    def is_literal(self) -> bool:
+        return any(kind.is_literal for kind in self.kinds)
+
     def rows(self, value: Any) -> Iterator[NamedRow]:
         # What another kind leaves as it is names no row: it goes first.
         rows = [(kind, list(kind.rows(value))) for kind in self.kinds]
         if not any(not named and _keeps(kind, value) for kind, named in rows):
             for _kind, named in rows:
                 yield from named
+
+    def secrets(self, value: Any) -> Iterator[str]:
+        for kind in self.kinds:
+            yield from kind.secrets(value)
 
     @property
     def marker(self) -> str:
@@ -138,7 +171,7 @@ class OneOf(Kind):
             return None
         found: list[Any] = []
         problems: list[str] = []
-        for kind in self._inner:
+        for kind in self._takers(value, reading):
             try:
                 found.append(kind.read(value, reading))
             except Misfit as misfit:
@@ -146,6 +179,15 @@ class OneOf(Kind):
         if not found:
             raise Misfit(*problems)
         return next((each for each in found if type(each) is type(value)), found[0])
+
+    def _takers(self, value: Any, reading: Reading) -> Iterator[Kind]:
+        """Yield the kinds that ``value`` may be of: an expression might give the name of a secret."""
+        is_unknown = reading.using is None and (
+            reading.is_expression(value) or (isinstance(value, str) and "{{" in value)
+        )
+        for kind in self._inner:
+            if kind.is_literal or not (is_unknown and self.is_literal):
+                yield kind
 
     @property
     def _inner(self) -> tuple[Kind, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from ..exceptions import ParamsError
 from ..spelling import MOST_PROBLEMS, closest, cut, some
 from .annotations import kind_of
 from .containers import Choice, OneOf
+from .hidden import without_hidden
 from .param import Param, Params, Problems
 from .reading import Kind, Misfit, Reading, shown
 from .rows import Row
@@ -53,10 +55,24 @@ def declared_params(input: Mapping[str, Any]) -> Params:
         try:
             items.append(_param(name, declared))
         except Misfit as misfit:
-            problems[cut(name)] = list(misfit.problems)
+            problems[cut(name)] = _without_hidden(name, declared, misfit.problems)
     if problems:
         raise ParamsError("input", problems)
     return Params(items=tuple(items))
+
+
+def _without_hidden(name: str, declared: Any, problems: Sequence[str]) -> list[str]:
+    texts = list(problems)
+    if isinstance(declared, Mapping):
+        choices = declared.get("choices")
+        pairs = [each if isinstance(each, (list, tuple)) else (each,) for each in _items(choices)]
+        for value in (declared.get("default"), declared.get("initial"), *chain(*pairs)):
+            texts = texts if value is None else without_hidden(name, value, texts)
+    return texts
+
+
+def _items(choices: Any) -> Sequence[Any]:
+    return choices if isinstance(choices, (list, tuple)) else ()
 
 
 def _param(name: str, declared: Any) -> Param:

@@ -12,6 +12,7 @@ from django import forms
 from ..codec import load
 from ..exceptions import ParamsError
 from .field_schema import field_schema
+from .hidden import without_hidden
 from .literals import clean_literals, fill_form
 from .outside import has_unknown
 from .param import Param, Params, Problems
@@ -59,7 +60,7 @@ class FormParams(Params):
             if name in self.by_name and not has_unknown(value, Reading(is_expression=is_expression))
         }
         for name, texts in clean_literals(self.form, literal).items():
-            problems.setdefault(name, []).extend(texts)
+            problems.setdefault(name, []).extend(without_hidden(name, values[name], texts))
         return problems
 
     def convert(self, values: Mapping[str, Any], *, what: str, using: str) -> dict[str, Any]:
@@ -71,7 +72,13 @@ class FormParams(Params):
         given.update(load(dict(values)))
         form = fill_form(self.form, given)
         if not form.is_valid():
-            raise ParamsError(what, {name: list(map(str, texts)) for name, texts in form.errors.items()})
+            raise ParamsError(
+                what,
+                {
+                    name: without_hidden(name, given.get(name), map(str, texts))
+                    for name, texts in form.errors.items()
+                },
+            )
         names = {param.name: param.python_name for param in self.items}
         return {names.get(name, name): value for name, value in form.cleaned_data.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -16,8 +17,18 @@ class SecretKind(Text):
 
     has_marker = "secret"
 
+    @property
+    def is_literal(self) -> bool:
+        return True
+
+    def secrets(self, value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+
     def convert(self, value: Any, reading: Reading) -> str:
         secrets = get_settings().SECRETS
+        if isinstance(value, str) and "{{" in value:
+            raise Misfit("the name of a secret must be written as it is: it can't be an expression")
         if not isinstance(value, str) or value not in secrets:
             known = ", ".join(sorted(secrets)) or "none"
             raise Misfit(f'this is no name in DJANGO_WORKFLOW["SECRETS"]; known: {known}')

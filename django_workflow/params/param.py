@@ -16,6 +16,7 @@ from django.utils.text import capfirst
 from ..codec import load
 from ..exceptions import DeletedReference, ParamsError
 from ..spelling import MOST_PROBLEMS, closest, cut, some
+from .hidden import without_hidden
 from .reading import JsonSchema, Kind, Misfit, NamedRow, Reading
 
 Problems = dict[str, list[str]]
@@ -146,7 +147,8 @@ class Params:
             try:
                 read[python_name] = reader()
             except Misfit as misfit:
-                problems.setdefault(name, []).extend(misfit.problems)
+                given = values[name] if name in values else self.by_name[name].default
+                problems.setdefault(name, []).extend(without_hidden(name, given, misfit.problems))
             except DeletedReference as error:
                 problems.setdefault(name, []).append(str(error))
         return read

@@ -11,6 +11,7 @@ from django import forms
 from django.db.models import Model
 
 from ..spelling import MOST_PROBLEMS, cut
+from .hidden import hide
 
 FieldOptions = dict[str, Any]
 JsonSchema = dict[str, Any]
@@ -60,7 +61,7 @@ class Kind(ABC):
 
         Raises ``Misfit``.
         """
-        if reading.using is None:
+        if reading.using is None and not self.is_literal:
             if reading.is_expression(value):
                 return value
             if self.takes_text and isinstance(value, str) and "{{" in value:
@@ -78,6 +79,16 @@ class Kind(ABC):
         """Yield each place in ``value`` that names a row; what stands there may be no key at all."""
         return iter(())
 
+    def secrets(self, value: Any) -> Iterator[str]:
+        """Yield each text in ``value`` that stands for a secret: its name where the value is as written, the
+        secret itself where it was read."""
+        return iter(())
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether it holds what a definition must name literally, and not by an expression."""
+        return False
+
     @abstractmethod
     def convert(self, value: Any, reading: Reading) -> Any:
         """Return a known ``value`` as the declared type. Raises ``Misfit``."""
@@ -92,8 +103,8 @@ class Kind(ABC):
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as a message shows it: its ``repr``, cut to 60 characters."""
-    return cut(repr(value), 60)
+    """Return ``value`` as a message shows it: its ``repr``, hidden parts starred, cut to 60 characters."""
+    return cut(repr(hide(value)), 60)
 
 
 def collect(parts: Iterable[tuple[str, Callable[[], Any]]]) -> list[Any]:

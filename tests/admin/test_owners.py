@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -166,3 +168,40 @@ def test_what_is_sent_to_a_workflow_of_code_is_refused_and_not_called_saved(
     page = editor.post(change_url(owned_by_code), data | {"revision": "draft:"}, follow=True)
     assert "successfully" not in page.text
     assert owned_by_code.steps.count() == 1
+
+
+SECRET = "sk_live_999"
+HIDING: dict[str, Any] = {
+    "input": {"api_key": {"type": "str", "default": SECRET}, "shop": {"type": "str", "default": "shown 1"}},
+    "steps": [
+        {
+            "name": "only",
+            "type": "admintest.echo",
+            "with": {"value": {"token": SECRET, "auth": {"user": SECRET}, "plain": "shown 2"}},
+        }
+    ],
+}
+
+
+def test_a_draft_that_may_only_be_read_does_not_show_what_is_hidden(login: Login, draft: Workflow) -> None:
+    draft.input = HIDING["input"]
+    draft.save()
+    draft.steps.filter(name="first").update(params=HIDING["steps"][0]["with"])
+    text = login("view_workflow").get(change_url(draft)).text
+    assert SECRET not in text
+    assert "shown 1" in text
+    assert "shown 2" in text
+
+
+def test_what_code_owns_does_not_show_what_is_hidden(editor: Client) -> None:
+    workflow = define("shop", **HIDING)
+    for page in (workflow, workflow.published):
+        text = editor.get(change_url(page)).text
+        assert SECRET not in text
+        assert "shown 1" in text
+        assert "shown 2" in text
+
+
+def test_who_writes_a_draft_sees_what_they_write(editor: Client, draft: Workflow) -> None:
+    draft.steps.filter(name="first").update(params={"value": {"token": SECRET}})
+    assert SECRET in editor.get(change_url(draft)).text

@@ -128,6 +128,46 @@ def test_a_secret_is_starred_while_the_handler_runs(register: Callable[..., Any]
     assert start([{**STEPS[0], "with": {"key": "bank"}}]).output == ["asked with ********"]
 
 
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "SECRETS": {"pin": "471100"}})
+def test_progress_that_is_a_secret_is_not_told(register: Callable[..., Any]) -> None:
+    @register("tests.talk")
+    def talk(context: StepContext, key: Secret) -> Any:
+        context.progress(float(key), 500_000)
+        context.log("begun")
+        context.heartbeat()
+        return said(context)
+
+    assert start([{**STEPS[0], "with": {"key": "pin"}}]).output == [None, ["begun"]]
+
+
+@pytest.mark.parametrize("given", [{"text": "{{ token }}"}, {"settings": {"api_key": "sk_live_999"}}, {}])
+def test_what_is_hidden_is_starred_while_the_handler_runs(
+    register: Callable[..., Any], given: dict[str, Any]
+) -> None:
+    @register("tests.talk")
+    def talk(context: StepContext, text: str = "", settings: dict[str, str] | None = None) -> Any:
+        context.log("asked with", text or (settings or {}).get("api_key") or context.state["token"])
+        context.heartbeat()
+        return said(context)[1]
+
+    run = start([{**STEPS[0], "with": given}], {"token": "sk_live_999"})
+    assert run.output == ["asked with ********"]
+
+
+def test_what_another_step_gave_is_starred_while_the_handler_runs(register: Callable[..., Any]) -> None:
+    @register("tests.ask")
+    def ask() -> dict[str, str]:
+        return {"token": "sk_live_999"}
+
+    @register("tests.talk")
+    def talk(context: StepContext) -> Any:
+        context.log("asked with", context.steps["ask"]["token"])
+        context.heartbeat()
+        return said(context)[1]
+
+    assert start([{"name": "ask", "type": "tests.ask"}, *STEPS]).output == ["asked with ********"]
+
+
 def test_what_could_not_be_written_is_written_later(
     register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -64,6 +65,11 @@ class Level(Enum):
 class Address(BaseModel):
     street: str
     number: int = 1
+
+
+class Login(TypedDict):
+    user: str
+    key: Secret
 
 
 class Parcel(TypedDict):
@@ -306,7 +312,16 @@ def test_problems_of_every_place_come_at_once() -> None:
         (dict, "a {{ count }}", False),
         (list[int] | None, "a {{ count }}", False),
         (Condition, "order.total > 1000", True),
-        (Secret, "{{ name }}", True),
+        (Secret, "{{ name }}", False),
+        (Secret | None, "{{ name }}", False),
+        (Secret | int, "{{ name }}", False),
+        (Secret | int, 5, True),
+        (int | str, "{{ name }}", True),
+        (Login, "{{ login }}", False),
+        (Login, {"user": "{{ name }}", "key": "{{ name }}"}, False),
+        (Secret, "{{ 'stripe' }}", False),
+        (list[Secret], "{{ names }}", False),
+        (list[Secret], ["{{ name }}"], False),
     ],
 )
 def test_what_is_not_yet_known_passes_at_publish(annotation: Any, value: Any, fits: bool) -> None:
@@ -330,6 +345,68 @@ def test_no_message_shows_a_secret() -> None:
         (problem,) = check(params, {"x": "sk_1"})["x"]
     assert problem.endswith("known: stripe, vault")
     assert "sk_1" not in problem
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name", "value"),
+    [
+        (int, "api_key", "sk_live_999"),
+        (int, "api_key", "y"),
+        (bool, "api_key", 40_777),
+        (Literal["a"], "token", "sk_live_999"),
+        (int | None, "token", "sk_live_999 and a text that is much longer than any message shows of it"),
+        (list[int], "password", ["sk_live_999"]),
+        (dict[str, int], "settings", {"api_key": "sk_live_999"}),
+        (dict[str, bool], "settings", {"api_key": 40_777}),
+        (list[dict[str, int]], "settings", [{"api_key": "sk_live_999", "b": 1}]),
+        (int, "settings", {"api_key": "sk_live_999"}),
+        (Address, "settings", {"street": 1, "api_key": "sk_live_999"}),
+    ],
+)
+def test_no_message_shows_what_is_hidden(annotation: Any, name: str, value: Any) -> None:
+    (x,) = params_of(annotation)
+    params = Params(items=(replace(x, name=name, python_name=name),))
+    with pytest.raises(ParamsError) as refused:
+        convert(params, {name: value})
+    for text in (str(refused.value), *check(params, {name: value}).get(name, ())):
+        for hidden in ("sk_live", "'y'", "40777"):
+            assert hidden not in text
+
+
+def test_a_message_shows_what_is_not_hidden() -> None:
+    with pytest.raises(ParamsError, match="x: 'sk_live_999' is no whole number"):
+        convert(params_of(int), {"x": "sk_live_999"})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"default": "sk_live_999"},
+        {"initial": "sk_live_999"},
+        {"choices": [1, "sk_live_999"]},
+        {"choices": [["sk_live_999", "live"]]},
+    ],
+)
+def test_no_message_shows_a_hidden_value_of_a_declaration(more: dict[str, Any]) -> None:
+    with pytest.raises(ParamsError) as refused:
+        declared_params({"api_key": {"type": "int", **more}})
+    assert "sk_live" not in str(refused.value)
+    assert "is no whole number" in str(refused.value)
+
+
+def test_no_message_of_a_form_shows_what_is_hidden() -> None:
+    class TokenForm(forms.Form):
+        token = forms.ChoiceField(choices=[("a", "a")])
+
+    def handler(**params: Any) -> None: ...
+
+    params = read_signature(handler, context_type=Context, form=TokenForm).params
+    with pytest.raises(ParamsError) as refused:
+        convert(params, {"token": "sk_live_999"})
+    assert "sk_live" not in str(refused.value)
+    for text in (str(refused.value), *check(params, {"token": "sk_live_999"})["token"]):
+        assert "sk_live" not in text
+        assert "Select a valid choice" in text
 
 
 def test_a_secret_that_is_a_default_is_resolved_too() -> None:
