@@ -227,7 +227,7 @@ def test_a_restarted_run_that_fails_is_retried_and_restarted_like_any(broken) ->
 
 def test_a_large_map_is_copied(register) -> None:
     @register("tests.item")
-    def item(value: int) -> int:
+    def work_on(value: int) -> int:
         return value
 
     map_ = {"name": "map", "type": "tests.item", "for_each": "values", "with": {"value": "{{ item }}"}}
