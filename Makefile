@@ -33,7 +33,7 @@ serve: $(stamp) ## Serve the example project at http://127.0.0.1:8000
 	$(python) manage.py prepare
 	$(python) manage.py runserver 127.0.0.1:8000 $(ARGS)
 
-test: $(stamp) ## Test on SQLite, PostgreSQL and in a browser: 9 minutes; ARGS="-k name": seconds
+test: $(stamp) ## Test on SQLite, PostgreSQL and in a browser: some 12 minutes; ARGS="-k name": seconds
 	@$(python) -m tests $(ARGS)
 
 test-all: $(stamp) ## The long form: every Django, many repetitions: 3 hours; ARGS="NAME…": a part

@@ -36,7 +36,7 @@ class ApprovalLink:
 def mark_of(user: AbstractBaseUser) -> str:
     """Return what tells ``user`` from a later one with the same key: when they joined, else their name."""
     told = getattr(user, "date_joined", None) or user.get_username()
-    return salted_hmac(SALT, f"{user.pk} {told}").hexdigest()[:16]
+    return salted_hmac(SALT, f"{user.pk} {told}", algorithm="sha256").hexdigest()[:16]
 
 
 def link_url(link: ApprovalLink) -> str:

@@ -78,6 +78,13 @@ LONG = (
     often("bulk-retry", "tests/queue/test_bulk_from_a_list.py", minutes=14, failed=10_000),
     often("joins", "tests/flow/test_joins.py", minutes=8, joins=1_000),
     often("storms", *STORMS, minutes=8, verbs=200, seeds=5),
+    Part(
+        name="mariadb",
+        arguments=("tests/project/test_mariadb.py",),
+        variables={"WORKFLOW_TEST_STORIES": "all"},
+        workers=0,
+        minutes=4,
+    ),
     Part(name="models", arguments=MODELS, variables=THOROUGH, minutes=14),
     Part(name="properties", arguments=("tests/values", "tests/definition"), variables=THOROUGH, minutes=8),
     *(

@@ -23,6 +23,17 @@ from tests.testapp.models import Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TO = "one@example.com"
+
+
+def use_backend(settings: Any, backend: type[EmailBackend]) -> None:
+    """Let mails go out by this backend."""
+    path = f"{__name__}.{backend.__name__}"
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": path}}
+    else:
+        settings.EMAIL_BACKEND = path
+
+
 TEMPLATES = {
     "shop/both.txt": "Order {{ order.number }} & {{ steps.before.name }}, {{ run.workflow }}",
     "shop/both.html": "<p>{{ order.number }} {{ steps.before.name }}</p>",
@@ -223,12 +234,8 @@ class UnreliableBackend(EmailBackend):
 
 
 def test_a_mail_that_is_sent_again_has_the_same_message_id(settings: Any) -> None:
-    path = f"{__name__}.UnreliableBackend"
     UnreliableBackend.has_failed = False
-    if django.VERSION >= (6, 1):
-        settings.MAILERS = {"default": {"BACKEND": path}}
-    else:
-        settings.EMAIL_BACKEND = path
+    use_backend(settings, UnreliableBackend)
     step = {"type": "mail.send", "with": {"to": TO, "body": "Text"}, "retry": {"attempts": 2, "delay": "1h"}}
     define("mailing", steps=[step])
     run = trigger("mailing")
@@ -270,13 +277,13 @@ class SaysNothing(EmailBackend):
 
 
 def test_mail_that_the_backend_did_not_send_is_a_failed_attempt(settings: Any) -> None:
-    settings.EMAIL_BACKEND = f"{__name__}.SendsNone"
+    use_backend(settings, SendsNone)
     run = send(to=TO, body="x")
     assert run.status == "failed"
     assert "the mail was not sent" in run.error
 
 
 def test_backend_that_does_not_count_has_sent(settings: Any) -> None:
-    settings.EMAIL_BACKEND = f"{__name__}.SaysNothing"
+    use_backend(settings, SaysNothing)
     assert send(to=TO, body="x").output["sent"] is None
     assert len(mail.outbox) == 1
