@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,14 @@ from tests.servers.redis_server import RedisServer
 @pytest.fixture(autouse=True)
 def redis_is_empty(empty_redis: None) -> None:
     """Start with an empty Redis."""
+
+
+@pytest.fixture(autouse=True)
+def usual_sigterm() -> Iterator[None]:
+    """Let SIGTERM end this process, as it ends one that RQ forks, whatever a test before has left behind."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
