@@ -85,7 +85,7 @@ class WorkflowForm(WorkflowModelForm):
         return cleaned
 
     def _refuse_another_name(self) -> None:
-        """Refuse a name that was typed before somebody else published the workflow."""
+        """Refuse a new name if the workflow was published after the page was opened."""
         typed = self.data.get("name", self.instance.name)
         if "name" not in self.fields and typed != self.instance.name:
             text = _(

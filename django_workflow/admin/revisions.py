@@ -51,8 +51,8 @@ def hold(object_id: str) -> None:
 
 
 def is_draft_offered(request: HttpRequest, workflow: Workflow) -> bool:
-    """Say whether the page has inputs for the whole draft; what was sent from such a page comes back on one,
-    whoever owns the workflow by now."""
+    """Say whether the page has inputs for the whole draft; a draft sent from such a page
+    comes back on one, even if the workflow has another owner now."""
     drawn = request.POST.get(REVISION, "")
     return drawn.startswith(_DRAFT) or (is_staffs(workflow) and not drawn.startswith(_SWITCH))
 

@@ -110,7 +110,7 @@ def apply(
 
 
 def _say_what_came(verb: RunVerb, run: Run) -> str:
-    """Return what the run did instead of what the verb is for; empty where it did not, or goes on."""
+    """Return a sentence about a run that ended otherwise than the verb intends; empty if it did not."""
     run.refresh_from_db(using=run._state.db, fields=["status", "ending", "step"])
     if verb.name == "cancel" and run.ending not in ("", RunStatus.CANCELLED):
         return _("It was ending as %s before, and still does.") % RunStatus(run.ending).label
