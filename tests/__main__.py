@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.parts import LONG, SHORT, Part
-from tests.running import find_missing_servers, run_all, say
+from tests.running import find_servable, run_all, say
+from tests.servers.private_server import Missing
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,9 +74,10 @@ def main(arguments: Sequence[str]) -> int:
         parts, at_once = narrow(SHORT, arguments), 2
     else:
         parts, at_once = list(SHORT), len(SHORT)
-    if not find_missing_servers(parts):
+    try:
+        return run_all(find_servable(parts), at_once=at_once)
+    except Missing:  # which has been said
         return 1
-    return run_all(parts, at_once=at_once)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ class Part:
     def is_postgres(self) -> bool:
         return self.variables.get("WORKFLOW_TEST_DATABASE") == "postgres"
 
+    def with_processes(self) -> Part:
+        """Return it with the tests that start processes, which are else left to PostgreSQL."""
+        return replace(self, arguments=()) if self.arguments == ON_SQLITE else self
+
     def with_arguments(self, arguments: Sequence[str], *, has_paths: bool = False) -> Part:
         """Return it with more arguments, in one process; paths among them are instead of its own."""
         own = tuple(word for word in self.arguments if not (has_paths and word.startswith("tests/")))
@@ -52,7 +56,7 @@ def often(name: str, *paths: str, minutes: float, database: str = "postgres", **
 
 def _in_browser(django: str, csp: str = "self") -> Part:
     name = f"browser-django{django}" if csp == "self" else f"browser-django{django}-{csp}"
-    variables = {"WORKFLOW_TEST_CSP": csp, "WORKFLOW_TEST_PAGES": "all"}
+    variables = {"WORKFLOW_TEST_CSP": csp}
     python = DJANGOS[django][0]
     return Part(name=name, arguments=BROWSER, variables=variables, django=django, python=python, minutes=6)
 

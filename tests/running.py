@@ -30,21 +30,29 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def find_missing_servers(parts: Sequence[Part]) -> bool:
-    """Say what cannot be tested for want of a server, a line each; in continuous integration return False."""
-    needed: list[tuple[str, Callable[[], Any]]] = [("workers and clocks", find_program)]
-    if any(part.is_postgres for part in parts):
-        needed.append(("PostgreSQL", find_programs))
-    if any(part.is_browser for part in parts):
-        needed.append(("the pages in a browser", find_chromium))
-    is_complete = True
-    for what, find in needed:
-        try:
-            find()
-        except Missing as reason:
-            say(f"Not tested: {what}: {reason}")
-            is_complete = False
-    return is_complete or not is_ci()
+def find_servable(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts whose servers are installed; say of each server that is not how to get it.
+
+    Without PostgreSQL the tests that start processes run on SQLite. Raises :class:`Missing` in continuous
+    integration.
+    """
+    _is_found("workers and clocks", find_program)
+    if any(part.is_postgres for part in parts) and not _is_found("PostgreSQL", find_programs):
+        parts = [part.with_processes() for part in parts if not part.is_postgres]
+    if any(part.is_browser for part in parts) and not _is_found("the pages in a browser", find_chromium):
+        parts = [part for part in parts if not part.is_browser]
+    return list(parts)
+
+
+def _is_found(what: str, find: Callable[[], Any]) -> bool:
+    try:
+        find()
+    except Missing as reason:
+        say(f"Not tested: {what}: {reason}")
+        if is_ci():
+            raise
+        return False
+    return True
 
 
 def run_all(parts: Sequence[Part], *, at_once: int) -> int:

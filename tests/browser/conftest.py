@@ -49,7 +49,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_window(browser: Any, live_server: Any, transactional_db: None) -> Iterator[OpenWindow]:
-    """Return what opens a window: ``open_window(user, scheme="dark", width=PHONE, has_script=False)``."""
+    """Return what opens a window: ``open_window(user, has_script=False)``."""
     from .visitor import Visitor
 
     with ExitStack() as stack:
@@ -57,14 +57,10 @@ def open_window(browser: Any, live_server: Any, transactional_db: None) -> Itera
         def open_one(
             user: User | None = None,
             *,
-            scheme: str = "light",
-            width: int = DESK,
             has_script: bool = True,
             has_motion: bool = False,
         ) -> Visitor:
             context = browser.new_context(
-                color_scheme=scheme,
-                viewport={"width": width, "height": 844 if width == PHONE else 900},
                 java_script_enabled=has_script,
                 reduced_motion="no-preference" if has_motion else "reduce",
                 locale="en-US",
@@ -72,7 +68,7 @@ def open_window(browser: Any, live_server: Any, transactional_db: None) -> Itera
             )
             stack.callback(context.close)
             context.set_default_timeout(15_000)
-            visitor = Visitor(page=context.new_page(), address=live_server.url, scheme=scheme, width=width)
+            visitor = Visitor(page=context.new_page(), address=live_server.url)
             if user is not None:
                 visitor.log_in(user)
             return visitor
