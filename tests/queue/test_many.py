@@ -124,13 +124,20 @@ def test_a_workflow_does_not_wait_for_the_projects_own_jobs(
     (tmp_path / "stop").touch()
 
 
+# It must not know the newest step type, so that it loads Django anew.
+OF_AN_OLDER_RELEASE = """
+import os, sys
+os.environ["WORKFLOW_TEST_RELEASE"] = "old"
+os.execv(sys.executable, [sys.executable, "-m", "django", *sys.argv[1:]])
+"""
+
+
 def test_a_worker_of_an_older_release_leaves_a_new_step_to_a_newer_one(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch
+    processes: Processes, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("WORKFLOW_TEST_RELEASE", "old")
-    processes.clock()
-    processes.worker()
-    monkeypatch.delenv("WORKFLOW_TEST_RELEASE")
+    (tmp_path / "old.py").write_text(OF_AN_OLDER_RELEASE)
+    processes.run(tmp_path / "old.py", "workflow_clock", "--interval", "0.3", name="old clock")
+    processes.run(tmp_path / "old.py", "rqworker", "default", name="old worker")
     run = start_one({"type": PLAIN}, {"name": "new", "type": "testapp.newest"})
     row = wait_until(lambda: StepRun.objects.filter(step="new", waiting_for="handler").first())
     assert row.crashes == 0

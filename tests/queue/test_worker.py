@@ -21,8 +21,9 @@ from django_workflow.worker import ClockBeside
 from tests.crashes.test_killed_workers import let_go, start_holding, wait_for_handler
 from tests.servers.redis_server import RedisServer
 from tests.support.load import all_ended, start_chains
-from tests.support.processes import CLASSES, ROOT, Process, Processes, wait_until
+from tests.support.processes import CLASSES, Process, Processes, wait_until
 
+ROOT = Path(__file__).parent.parent.parent
 CLOCK = "workflow_clock"
 
 
@@ -118,27 +119,15 @@ def test_a_timer_goes_off_without_another_clock(worker: Process) -> None:
     assert run.status == "done"
 
 
-def test_the_clock_of_a_projects_own_script_is_called_by_it(processes: Processes, tmp_path: Path) -> None:
-    script = str(ROOT / "manage.py")
-    command = [sys.executable, script, "rqworker", "default", "--worker-class", CLASSES["ours"]]
-    with Alone(Process("own script", command, tmp_path / "log", {})) as worker:
-        wait_until(ticking, what="a clock")
-        listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True)
-        assert f"{script} workflow_clock" in listed.stdout
-        assert worker.stop() == 0
-
-
-class Alone:
-    """A process that is not started as others are, and gone at the end all the same."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-
-    def __enter__(self) -> Process:
-        return self.process
-
-    def __exit__(self, *error: object) -> None:
-        self.process.kill_all()
+def test_the_clock_of_a_projects_own_script_is_called_by_it(processes: Processes) -> None:
+    script = ROOT / "manage.py"
+    worker = processes.run(
+        script, "rqworker", "default", "--worker-class", CLASSES["ours"], name="own script"
+    )
+    wait_until(ticking, what="a clock")
+    listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True)
+    assert f"{script} workflow_clock" in listed.stdout
+    assert worker.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.process
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,9 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+import django.__main__
+from django.conf import settings as django_settings
 from django.db import DatabaseError, connections
 
-ROOT = Path(__file__).parent.parent.parent
 Kind = Literal["simple", "forking", "ours"]
 CLASSES: Mapping[Kind, str] = {
     "simple": "rq.SimpleWorker",
@@ -54,43 +57,51 @@ def _ask(condition: Callable[[], T]) -> T | None:
         return None
 
 
-class Process:
-    """One process that leads a session of its own, so that its children are found when it is dead."""
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.support.loaded"])
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, settings: Mapping[str, Any]) -> None:
+
+def _be(argv: Sequence[str], log: Path, settings: Mapping[str, Any]) -> None:
+    """Be, in a forked process, the script that is called by ``argv``."""
+    os.setsid()
+    with log.open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True)
+    os.environ["WORKFLOW_TEST_SETTINGS"] = json.dumps(settings)  # for processes of its own
+    django_settings.DJANGO_WORKFLOW = dict(settings)
+    sys.argv = list(argv)
+    runpy.run_path(argv[0], run_name="__main__")
+
+
+class Process:
+    """One process that leads a session of its own, so that its children are found when it is dead.
+
+    It is forked from one that has loaded Django and the app, which saves a second of computing each time.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], log: Path, settings: Mapping[str, Any]) -> None:
         self.name = name
         self.log = log
-        self._command = command
-        self._settings = settings
+        self._called = (argv, log, {**SETTINGS, **settings})
         self._child = self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "WORKFLOW_TEST_SETTINGS": json.dumps({**SETTINGS, **self._settings}),
-            "PYTHONUNBUFFERED": "1",
-        }
-        with self.log.open("ab") as output:
-            return subprocess.Popen(
-                self._command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def _start(self) -> multiprocessing.process.BaseProcess:
+        self.log.touch()
+        child = _FORKS.Process(target=_be, args=self._called)
+        child.start()
+        return child
 
     @property
     def pid(self) -> int:
         """Return its process id, which is its session's too."""
+        assert self._child.pid is not None
         return self._child.pid
 
     @property
     def code(self) -> int | None:
         """Return its exit code; None while it runs."""
-        return self._child.poll()
+        return self._child.exitcode
 
     @property
     def output(self) -> str:
@@ -98,12 +109,13 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def horse(self) -> int:
-        """Return the child that works on a job: a fork, so its command line is the worker's."""
-        return wait_until(lambda: _family(self.pid, "rqworker") - {self.pid}, what="a horse").pop()
+        """Return the child that works on a job: the one that is no clock."""
+        return wait_until(lambda: _family(self.pid, but="workflow_clock") - {self.pid}, what="a horse").pop()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process alone."""
-        self._child.send_signal(number)
+        if self.code is None:
+            os.kill(self.pid, number)
 
     def send_all(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children."""
@@ -114,7 +126,7 @@ class Process:
     def kill(self) -> None:
         """Kill the process alone, by SIGKILL."""
         self._child.kill()
-        self._child.wait()
+        self._child.join()
 
     def kill_all(self) -> None:
         """Kill the process and its children."""
@@ -122,13 +134,14 @@ class Process:
             # Frozen first, or the parent could start another child meanwhile.
             self.send_all(signal.SIGSTOP)
             self.send_all(signal.SIGKILL)
-            self._child.poll()
-        self._child.wait()
+        self._child.join()
 
     def stop(self, seconds: float = PATIENCE) -> int:
         """Ask it to end, as a deploy does, and return its exit code."""
         self.send(signal.SIGTERM)
-        return self._child.wait(seconds)
+        self._child.join(seconds)
+        assert self.code is not None, f"it does not end within {seconds:g} s: {self.name}"
+        return self.code
 
     def start_again(self) -> None:
         """Start it anew where it has ended, as a supervisor does."""
@@ -136,13 +149,16 @@ class Process:
             self._child = self._start()
 
 
-def _family(leader: int, command: str = "") -> set[int]:
-    """Return the living processes of a session and its leader's children elsewhere, by their command."""
+def _family(leader: int, *, but: str | None = None) -> set[int]:
+    """Return the living processes of a session and its leader's children elsewhere.
+
+    Those with ``but`` in their command line are left out.
+    """
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
     )
     rows = [line.split(maxsplit=3) for line in listed.stdout.splitlines()]
-    alive = [(int(row[0]), int(row[1])) for row in rows if row[2][0] != "Z" and command in row[-1]]
+    alive = [(int(row[0]), int(row[1])) for row in rows if row[2][0] != "Z" and not (but and but in row[-1])]
     return {pid for pid, parent in alive if parent == leader or _session_of(pid) == leader}
 
 
@@ -190,9 +206,12 @@ class Processes:
 
     def manage(self, *arguments: str, name: str, **settings: Any) -> Process:
         """Start a management command."""
-        command = [sys.executable, "-m", "django", *arguments]
+        return self.run(django.__main__.__file__, *arguments, name=name, **settings)
+
+    def run(self, script: str | Path, *arguments: str, name: str, **settings: Any) -> Process:
+        """Start a script."""
         log = self.folder / f"process-{len(self._all)}.log"
-        process = Process(name, command, log, {**self.settings, **settings})
+        process = Process(name, [str(script), *arguments], log, {**self.settings, **settings})
         self._all.append(process)
         return process
 
