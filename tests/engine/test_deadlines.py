@@ -8,12 +8,16 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 from threading import Event, current_thread, main_thread
+from uuid import UUID
 
 import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from django_workflow import pause_run, resume_run
+from django_workflow.engine import control
 from django_workflow.engine.control import end_overdue
+from django_workflow.engine.give_back import lock_if_free
 from django_workflow.models import Run
 from tests.support.runs import fresh, history, in_threads, let_time_pass, start, step_run
 from tests.testapp.models import Note
@@ -144,10 +148,13 @@ def test_an_alarm_that_was_set_before_still_rings(register) -> None:
 
     @register("tests.quick")
     def quick() -> None:
-        pass
+        time.sleep(SHORT)
 
     earlier = signal.signal(signal.SIGALRM, lambda *arguments: rang.set())
     try:
+        signal.setitimer(signal.ITIMER_REAL, LONG)
+        assert start([{"type": "tests.quick", "timeout": LONG}]).status == "done"
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < LONG - SHORT
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         assert start([{"type": "tests.quick", "timeout": LONG}]).status == "done"
         assert rang.wait(LONG)
@@ -186,6 +193,19 @@ def test_a_run_past_its_deadline_fails_and_what_waits_is_cancelled() -> None:
     assert "deadline" in run.error
     assert history(run) == ["nap:cancelled"]
     assert overdue() == 0
+
+
+def test_a_run_that_is_paused_as_its_deadline_passes_is_ended_at_its_resume(monkeypatch) -> None:
+    run = start([{"type": "flow.sleep", "with": {"for": "2d"}}], timeout="1d")
+    expire(run)
+
+    def pause_and_lock(using: str, run_id: UUID) -> Run:
+        pause_run(run)
+        return lock_if_free(using, run_id)
+
+    monkeypatch.setattr(control, "lock_if_free", pause_and_lock)
+    assert (overdue(), fresh(run).status) == (0, "paused")
+    assert resume_run(run).error_type == "django_workflow.exceptions.RunTimeout"
 
 
 def test_a_run_without_timeout_has_no_deadline() -> None:

@@ -133,6 +133,27 @@ def test_map_over_a_called_workflow() -> None:
     assert Run.objects.filter(workflow__name="child").count() == 3
 
 
+def test_no_more_runs_are_called_at_once_than_max_parallel() -> None:
+    define("child", steps=[WAIT])
+    define("parent", steps=[call(for_each="values", max_parallel=4)])
+    run = trigger("parent", {"values": list(range(6))})
+    called = Run.objects.filter(workflow__name="child")
+    assert called.count() == 4
+    while live := called.active().first():
+        send_event(live, "go")
+        assert called.active().count() <= 4
+    assert (fresh(run).status, called.count()) == ("done", 6)
+
+
+def test_child_that_two_runs_wait_for_outlives_one_of_them() -> None:
+    define("child", steps=[WAIT])
+    one, other = (start_parent(call(params={"key": "k"})) for _ in range(2))
+    cancel_run(one)
+    assert (only_child().status, fresh(other).status) == ("waiting", "waiting")
+    cancel_run(other)
+    assert (callers.repeat("default"), only_child().status) == (1, "cancelled")
+
+
 def test_two_steps_wait_for_one_child_that_a_key_names() -> None:
     define("child", steps=[WAIT])
     one = call(params={"key": "k"})

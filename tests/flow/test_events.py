@@ -19,9 +19,12 @@ from django_workflow import (
     send_event,
     trigger,
 )
-from django_workflow.engine.send import wake_unheard
+from django_workflow.engine.execute import work
+from django_workflow.engine.give_back import give_back
+from django_workflow.engine.send import wake, wake_unheard
 from django_workflow.models import Event
-from tests.support.runs import fresh, history, let_time_pass, start, step_run
+from tests.support.one_by_one import claim_all, execute_alone
+from tests.support.runs import fresh, history, let_time_pass, silent_commit, start, step_run, step_runs
 from tests.support.waiting import forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +53,29 @@ def test_event_that_comes_before_the_wait_is_not_lost() -> None:
     assert send_event(run, "paid", 1) is True
     assert fresh(run).status == "pending"
     assert let_time_pass(run).output_of("wait") == {"event": "paid", "payload": 1}
+
+
+def test_step_that_an_event_has_woken_has_begun_also_when_its_claim_is_given_back() -> None:
+    either = {**WAIT, "needs": ["note", "nap"], "join": "any"}
+    run = start(
+        [
+            {"name": "note", "type": "tests.note", "needs": []},
+            {"name": "nap", "type": "flow.sleep", "with": {"for": "1h"}, "needs": [], "next": "goal"},
+            either,
+            {"name": "goal", "type": "tests.note", "needs": "jump"},
+        ]
+    )
+    with silent_commit():
+        send_event(run, "paid", 7)
+        wake("default", run.pk)
+    step_runs(run).filter(step="nap").update(due_at=timezone.now() - timedelta(minutes=1))
+    claims = claim_all(run)
+    waiting = claims["wait"]
+    assert give_back("default", run.pk, waiting.step_run.pk, waiting.token)
+    # The jump passes by what has not begun.
+    execute_alone(claims["nap"])
+    work("default")
+    assert (fresh(run).status, run.output_of("wait")) == ("done", {"event": "paid", "payload": 7})
 
 
 def test_event_of_another_name_is_kept_and_wakes_nobody() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 
@@ -133,6 +134,24 @@ def test_many_runs_go_in_batches() -> None:
     assert prune_runs(WEEK, using="default", tell=told.append) == Pruned(runs=1101)
     assert told == [500, 1000, 1101]
     assert StepRun.objects.count() == 0
+
+
+def test_a_run_that_goes_on_again_when_its_turn_comes_is_kept() -> None:
+    (run,), others = several(1, FAIL), several(2, FAIL)
+    age()
+    revived: list[Run] = []
+
+    def revive(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        # Once the runs are chosen, and before any of them is locked.
+        result = execute(sql, params, many, context)
+        if not revived and sql.startswith("SELECT") and Run._meta.db_table in sql:
+            revived.append(run)
+            Run.objects.filter(pk=run.pk).update(status="waiting", finished_at=None)
+        return result
+
+    with connection.execute_wrapper(revive):
+        assert prune_runs(WEEK, using="default") == Pruned(runs=len(others))
+    assert left() == {run.pk}
 
 
 def test_what_is_counted_is_what_goes() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import cancel_run, define, restart_run, retry_run, send_event, trigger
+from django_workflow.engine.control import end_overdue
+from django_workflow.engine.now import database_now
 from django_workflow.models import Run
-from tests.support.runs import fresh, notes, step_runs
+from tests.support.runs import abandon, fresh, let_time_pass, notes, step_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,6 +85,23 @@ def test_in_place_of_a_cancelled_child_another_is_called(broken) -> None:
     assert fresh(run).status == "failed"
     retry_run(run)
     assert [child.status for child in _children()] == ["cancelled", "waiting"]
+
+
+def test_in_place_of_a_child_that_is_being_cancelled_another_is_called() -> None:
+    define("child", steps=[{"name": "deep", "type": "flow.sleep", "with": {"for": "1h"}}])
+    call = {"name": "call", "type": "flow.call", "with": {"workflow": "child"}}
+    define("parent", steps=[call], timeout="1d")
+    run = trigger("parent")
+    abandon(_children()[0], "deep")
+    Run.objects.filter(pk=run.pk).update(deadline=run.created_at)
+    assert end_overdue("default", database_now("default")) == 1
+    assert (fresh(run).status, [child.ending for child in _children()]) == ("failed", ["cancelled"])
+    retry_run(run)
+    assert [(child.status, child.ending) for child in _children()] == [
+        ("running", "cancelled"),
+        ("waiting", ""),
+    ]
+    assert (let_time_pass(_children()[1]).status, fresh(run).status) == ("done", "done")
 
 
 def test_in_place_of_a_deleted_child_another_is_called(broken) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_workflow import define, pause_run, resume_run, retry_run, skip_step, trigger
 from django_workflow.exceptions import NotStorable, TooLarge, VerbRefused
 from django_workflow.models import Run, RunAction
-from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
+from tests.support.runs import fresh, history, items_of, let_time_pass, notes, start, step_run, step_runs
 from tests.support.states import hold, run_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,6 +45,15 @@ def test_a_step_that_waits_is_skipped_with_its_output(kind: str) -> None:
     row = step_run(run, "one", index=-1, current=True)
     assert (row.status, row.waiting_for, row.due_at) == ("skipped", "", None)
     assert not step_runs(run).live().exists()
+
+
+def test_the_items_beside_a_skipped_step_go_on() -> None:
+    nap = {"type": "flow.sleep", "with": {"for": "1h"}, "for_each": "values", "needs": []}
+    run = start([{**nap, "name": "one"}, {**nap, "name": "two"}], {"values": [1, 2]})
+    skip_step(run, "one", "given")
+    assert items_of(run, step="one") == ["one[0]:cancelled", "one[1]:cancelled"]
+    assert items_of(run, step="two") == ["two[0]:waiting", "two[1]:waiting"]
+    assert (let_time_pass(run).status, run.output_of("two")) == ("done", [None, None])
 
 
 @pytest.mark.parametrize("kind", ["child", "children"])
