@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client, override_settings
 
+from django_workflow import define
 from django_workflow.models import Run, Workflow
 from django_workflow.status import RunStatus
 from tests.support.admin_step_types import MENDED, change_url, form_data
@@ -44,12 +47,18 @@ def test_who_may_not_see_the_payload_gets_none_of_it_and_is_told_why(login: Logi
         assert "django_workflow.view_run_payload" in page.text
 
 
-def test_what_may_quote_values_needs_the_permission_too(login: Login, make_run: MakeRun) -> None:
-    client = login("view_run")
+@pytest.mark.parametrize("is_seen", [False, True])
+def test_what_may_quote_values_needs_the_permission_too(
+    login: Login, make_run: MakeRun, is_seen: bool
+) -> None:
+    client = login("view_run", *(["view_run_payload"] if is_seen else []))
     run = make_run({**FAIL, "with": {"message": "said {{ word }}"}}, input={"word": "telling"})
-    text = client.get(change_url(run.step_runs.get())).text
-    assert "telling" not in text
-    assert "ValueError" in text
+    run.step_runs.update(logs=["asked with telling"])
+    row = run.step_runs.get()
+    for page in (client.get(change_url(run), {"open": str(row.pk)}), client.get(change_url(row))):
+        assert "ValueError" in page.text
+        for text in ("ValueError: said telling", "asked with telling"):
+            assert (text in page.text) == is_seen
 
 
 def test_values_under_hidden_keys_are_starred(login: Login, make_run: MakeRun) -> None:
@@ -84,6 +93,19 @@ def test_a_version_does_not_show_what_must_stay_hidden(login: Login, make_run: M
     assert "hunter2" not in text
     assert "shown" in text
     assert "{{ run.key }}" in text
+
+
+@pytest.mark.parametrize(
+    "about", [{"default": "hunter2"}, {"initial": "hunter2"}, {"choices": [["hunter2", "hunter2"], "other"]}]
+)
+def test_what_a_hidden_input_may_be_is_not_shown(login: Login, about: dict[str, Any]) -> None:
+    client = login("view_workflow")
+    workflow = define("shop", steps=[SLEEP], input={"token": {"type": "str", **about}, "plain": "str"})
+    for row in (workflow, workflow.published):
+        assert row is not None
+        text = client.get(change_url(row)).text
+        assert "hunter2" not in text
+        assert "token" in text
 
 
 def test_text_of_a_run_is_escaped(login: Login, make_run: MakeRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypedDict
@@ -22,7 +23,13 @@ class Login(TypedDict):
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SECRETS = {"bank": lambda: "sk_live_123", "short": "no", "pin": "471100", "long": "a-secret-of-many-words-1"}
+SECRETS = {
+    "bank": lambda: "sk_live_123",
+    "short": "no",
+    "pin": "471100",
+    "long": "a-secret-of-many-words-1",
+    "odd": 'größer "als" erlaubt',
+}
 secrets = override_settings(DJANGO_WORKFLOW={"QUEUE": None, "SECRETS": SECRETS})
 
 
@@ -75,6 +82,30 @@ def test_only_the_secret_of_several_params_is_starred_and_all_of_it(register: Ca
 
     run = start([{"type": "tests.leaky", "with": {"login": {"user": "somebody", "key": "long"}}}])
     assert run.output == ["somebody", "********", "a-secret-of-many-words-4"]
+
+
+@secrets
+@pytest.mark.parametrize("write", [str, repr, json.dumps])
+def test_a_secret_is_starred_however_it_is_written(
+    register: Callable[..., Any], write: Callable[[str], str]
+) -> None:
+    @register("tests.leaky")
+    def leaky(context: StepContext, key: Secret) -> str:
+        context.log("asked with", write(key))
+        return write(key)
+
+    run = start([{"name": "ask", "type": "tests.leaky", "with": {"key": "odd"}}])
+    texts = [run.output, *step_run(run, "ask").logs]
+    assert all("********" in text and "erlaubt" not in text and "als" not in text for text in texts)
+
+
+@secrets
+def test_a_secret_that_is_one_of_several_alternatives_is_starred(register: Callable[..., Any]) -> None:
+    @register("tests.leaky")
+    def leaky(key: int | Secret) -> object:
+        return key
+
+    assert start([{"type": "tests.leaky", "with": {"key": "bank"}}]).output == "********"
 
 
 @secrets

@@ -55,3 +55,12 @@ class Note(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Reply(models.Model):
+    """Points to a note by something else than its primary key."""
+
+    note = models.ForeignKey(Note, models.CASCADE, to_field="key")
+
+    def __str__(self) -> str:
+        return f"to {self.note_id}"

@@ -322,6 +322,8 @@ def test_problems_of_every_place_come_at_once() -> None:
         (Secret, "{{ 'stripe' }}", False),
         (list[Secret], "{{ names }}", False),
         (list[Secret], ["{{ name }}"], False),
+        (dict[str, Secret], "{{ names }}", False),
+        (dict[str, Secret], {"a": "{{ name }}"}, False),
     ],
 )
 def test_what_is_not_yet_known_passes_at_publish(annotation: Any, value: Any, fits: bool) -> None:

@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from django_workflow.exceptions import DeletedReference, NotStorable
 from django_workflow.references import ModelReference, readable_fields, reference_to
-from tests.testapp.models import Customer, Order
+from tests.testapp.models import Customer, Note, Order, Reply
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -101,6 +101,13 @@ def test_a_foreign_key_gives_a_reference(
         customer = reference.lookup("customer")
     assert customer == ModelReference("testapp.customer", order.customer_id)
     assert customer.lookup("name") == "Ada"
+
+
+def test_a_foreign_key_to_another_column_gives_a_reference_by_the_primary_key() -> None:
+    note = Note.objects.create(text="asked", key="k")
+    reference = reference_to(Reply.objects.create(note=note))
+    assert reference.lookup("note") == ModelReference("testapp.note", note.pk)
+    assert (reference.lookup("note").lookup("text"), reference.lookup("note_id")) == ("asked", "k")
 
 
 def test_a_foreign_key_to_nothing_is_null() -> None:
