@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_workflow.engine import clocks, in_touch, now, stuck
+from django_workflow.engine import now
 from django_workflow.engine.clocks import beat
 from django_workflow.engine.now import database_now
 from django_workflow.engine.recover import recover_expired
@@ -23,15 +23,6 @@ pytestmark = pytest.mark.django_db
 HOUR, YEARS = 3600.0, 1e9
 MONOTONIC, WALL = time.monotonic, time.time
 Jump = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(now, "_read", {})
-    monkeypatch.setattr(clocks, "_beaten", {})
-    monkeypatch.setattr(stuck, "_swept", {})
-    monkeypatch.setattr(stuck, "_tried", {})
-    monkeypatch.setattr(in_touch, "_contacts", {})
 
 
 @pytest.fixture
@@ -81,6 +72,17 @@ def test_the_time_is_carried_on_while_the_clocks_of_this_machine_agree(
     jump(monotonic=15, wall=15)
     with django_assert_num_queries(0):
         assert timedelta(seconds=15) <= database_now("default") - first < timedelta(seconds=25)
+
+
+def test_the_time_does_not_go_back_when_it_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, jump: Jump, django_assert_num_queries: Any
+) -> None:
+    first = database_now("default")
+    monkeypatch.setattr(now, "READ_AGAIN_AFTER", 0.1)
+    # As after an answer that was half a second quicker than the next.
+    jump(monotonic=0.5, wall=0.5)
+    with django_assert_num_queries(1):
+        assert database_now("default") - first >= timedelta(seconds=0.5)
 
 
 def test_the_time_heals_after_it_stood_still(

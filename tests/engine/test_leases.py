@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -239,10 +240,17 @@ def test_a_recording_waits_for_a_renewal_but_not_for_long() -> None:
         record()
 
 
-def test_holding_a_lease_shows_that_the_database_answers(held) -> None:
+def test_holding_a_lease_shows_that_the_database_answers(held, monkeypatch) -> None:
     process.forget()
-    held()
-    assert "default" in in_touch._contacts
+    monotonic, wall = time.monotonic, time.time
+    with leases.without_keeper():
+        held()
+        assert not in_touch.is_in_touch("default")
+        later = in_touch.renewal_interval() + 1
+        clock = SimpleNamespace(monotonic=lambda: monotonic() + later, time=lambda: wall() + later)
+        monkeypatch.setattr(in_touch, "time", clock)
+        held()
+        assert in_touch.is_in_touch("default")
 
 
 STUBBORN = """

@@ -15,7 +15,6 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_workflow import RetryAfter, Sleep, cancel_run, define, retry_run, trigger, trigger_many
-from django_workflow.engine import now
 from django_workflow.engine.claim import claim_due
 from django_workflow.engine.execute import follow, work
 from django_workflow.exceptions import VerbRefused
@@ -151,15 +150,6 @@ def test_a_verb_on_a_run_that_was_deleted_meanwhile_is_refused(verb) -> None:
     Run.objects.filter(pk=run.pk).delete()
     with pytest.raises(VerbRefused, match="does not exist any more"):
         verb(run)
-
-
-def test_the_time_does_not_go_back_when_it_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    ago = now.READ_AGAIN_AFTER + 1
-    # As after an answer that was half a second quicker than the next.
-    ahead = now._ask("default") + timedelta(seconds=0.5 - ago)
-    reading = now._Reading(moment=ahead, monotonic=time.monotonic() - ago, wall=time.time() - ago)
-    monkeypatch.setitem(now._read, "default", reading)
-    assert now.database_now("default") >= ahead + timedelta(seconds=ago)
 
 
 def test_four_workers_start_every_join_once(register) -> None:

@@ -16,8 +16,8 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_workflow import Goto, Retry, cancel_run, retry_run
-from django_workflow.engine import leases, now
+from django_workflow import Goto, Retry, cancel_run, process, retry_run
+from django_workflow.engine import leases
 from django_workflow.engine.claim import Claim, claim_due
 from django_workflow.engine.control import end_overdue
 from django_workflow.engine.entries import Entry
@@ -227,7 +227,7 @@ def test_rule_17_a_wrong_clock_of_this_machine_changes_neither_what_is_due_nor_w
     right_now, right_time = timezone.now, time.time
     monkeypatch.setattr(timezone, "now", lambda: right_now() + timedelta(hours=hours))
     monkeypatch.setattr(time, "time", lambda: right_time() + hours * 3600)
-    monkeypatch.setattr(now, "_read", {})
+    process.forget()
     real, soon = database_now("default"), timedelta(minutes=30)
     assert abs(real - right_now()) < timedelta(minutes=1)
     dead, alive, asleep, overdue, timely = runs = [waiting_run([NOTE]) for _ in range(5)]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -14,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django_workflow import define, trigger
 from django_workflow.engine import leases, rounds, sharing
 from django_workflow.engine.execute import follow, work
+from django_workflow.engine.give_back import give_back
 from django_workflow.engine.rounds import next_round
 from django_workflow.models import Run, StepRun
 from django_workflow.registry import get_handler
@@ -244,17 +246,27 @@ def test_rule_9_behind_a_slow_atomic_handler_they_are_given_back_when_its_locks_
     monkeypatch.setattr(leases, "SLOW", 0.05)
     monkeypatch.setattr(rounds, "LONGEST", 0.05)
     counted: Calls = Counter()
+    tried, returned = set[UUID](), set[UUID]()
+
+    def watched(using: str, run_id: UUID, *args: Any, **options: Any) -> bool:
+        tried.add(run_id)
+        is_ready = give_back(using, run_id, *args, **options)
+        returned.add(run_id)
+        return is_ready
+
+    monkeypatch.setattr(leases, "give_back", watched)
 
     @register("tests.slow", atomic=True)
     def slow(context: Any) -> None:
         counted[(context.run_id,)] += 1
         if len(counted) == 1:
-            wait_until(lambda: len(leases._returning) == 7)
+            wait_until(lambda: len(tried) == 7)
+            assert not returned
 
     runs = ready([{"name": "one", "type": "tests.slow"}], 8)
     work("default")
     assert (statuses(runs), set(counted.values())) == ({"done": 8}, {1})
-    wait_until(lambda: not leases._returning)
+    wait_until(lambda: returned == tried)
 
 
 def test_a_run_triggered_in_a_round_is_created_once_with_it(register) -> None:

@@ -19,10 +19,12 @@ from django_workflow.engine import execute, leases
 from django_workflow.engine.claim import BATCH, claim_due
 from django_workflow.engine.recover import recover_expired, recover_worker
 from django_workflow.engine.stuck import recover_stuck
+from django_workflow.engine.turns import writing
 from django_workflow.jobs import work
 from django_workflow.models import Run, StepRun
 from django_workflow.worker import Worker
 from tests.servers.redis_server import RedisServer
+from tests.support.batches import wait_until
 from tests.support.crashes import be_in_touch, crash
 from tests.support.runs import fresh, in_threads
 
@@ -117,16 +119,18 @@ def returning() -> Act:
     start(SHARED, count=2)
     slow, behind = claim_due("default", most=2)
     slow.lease.begun = time.monotonic() - 2
-    held = {each.lease: 7 for each in (slow, behind)}
 
     def return_behind() -> None:
-        leases._held.update(held)
+        for claim in (slow, behind):
+            leases.hold(claim.lease)
         try:
-            leases._return_behind_slow(held, time.monotonic())
+            wait_until(lambda: behind.lease.is_given_back)
+            with writing("default"):
+                pass  # Its turn comes when the lease thread has done all of it.
         finally:
             leases.release(slow.lease)
 
-    return lambda: in_threads(return_behind)
+    return return_behind
 
 
 def recovering() -> Act:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -144,8 +145,20 @@ def test_the_clock_of_a_projects_own_script_is_called_by_it(processes: Processes
 def test_the_clock_is_called_as_the_worker_was(
     monkeypatch: pytest.MonkeyPatch, called: list[str], command: list[str]
 ) -> None:
+    asked: list[list[str]] = []
+    start = subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        asked.append(command)
+        return start([sys.executable, "-c", "input()"], **options)
+
     monkeypatch.setattr(sys, "argv", called)
-    assert worker_module._command() == command
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    clock = ClockBeside()
+    clock.start()
+    clock.end()
+    options = ["--beside-worker", "--skip-checks", "-v", "0"]
+    assert asked == [[sys.executable, *command, CLOCK, *options]]
 
 
 def test_a_clock_that_rings_where_redis_hangs_stops_within_a_moment(
@@ -205,47 +218,62 @@ def test_another_machine_with_the_same_host_name_and_process_id_has_another_name
 
 
 @pytest.fixture
-def beside() -> Iterator[ClockBeside]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that are started from here on, as they are."""
+    found: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def popen(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        found.append(start(*args, **options))
+        return found[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    return found
+
+
+@pytest.fixture
+def beside(started: list[subprocess.Popen[bytes]]) -> Iterator[ClockBeside]:
     clock = ClockBeside()
     clock.start()
     yield clock
     clock.end()
 
 
-def process_of(clock: ClockBeside) -> subprocess.Popen[bytes]:
-    assert clock._process is not None
-    return clock._process
-
-
-def test_a_clock_that_is_gone_or_does_not_listen_does_not_stop_its_worker(beside: ClockBeside) -> None:
-    process_of(beside).send_signal(signal.SIGSTOP)
+def test_a_clock_that_is_gone_or_does_not_listen_does_not_stop_its_worker(
+    beside: ClockBeside, started: list[subprocess.Popen[bytes]]
+) -> None:
+    (process,) = started
+    process.send_signal(signal.SIGSTOP)
     for _ in range(5000):
         beside.tell("died somewhere:1234567890")
-    process_of(beside).kill()
-    process_of(beside).wait()
+    process.kill()
+    process.wait()
     beside.tell("died somewhere:1")
 
 
-def test_a_forked_process_leaves_the_clock_alone(beside: ClockBeside) -> None:
-    process = process_of(beside)
+def test_a_forked_process_leaves_the_clock_alone(
+    beside: ClockBeside, started: list[subprocess.Popen[bytes]]
+) -> None:
+    (process,) = started
     child = os.fork()
     if not child:
         beside.keep()
         beside.tell("died somewhere:1")
         beside.end()
-        os._exit(process_of(beside) is not process)
+        os._exit(started != [process])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert process.poll() is None
 
 
 def test_a_clock_that_cannot_live_is_not_started_again_at_once(
-    beside: ClockBeside, monkeypatch: pytest.MonkeyPatch
+    beside: ClockBeside, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = process_of(beside)
+    (first,) = started
     first.kill()
     first.wait()
     beside.keep()
-    assert process_of(beside) is first
+    assert started == [first]
     monkeypatch.setattr(worker_module, "RESTART_EVERY", 0)
     beside.keep()
-    assert process_of(beside) is not first
+    assert len(started) == 2
+    assert started[1].poll() is None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 from django.utils import timezone
 
+from django_workflow import process
 from django_workflow.engine import in_touch
 from django_workflow.engine.execute import work
 from django_workflow.engine.recover import recover_expired
@@ -21,11 +23,18 @@ def crash(run: Run, name: str, **fields: Any) -> StepRun:
 
 
 def be_in_touch(using: str = "default", seconds: float = 60, *, follows_outage: bool = False) -> None:
-    """Let this process have been in touch with the database for so long, without a break."""
-    now = time.monotonic()
-    moments = {"since": now - seconds, "latest": now, "by_wall": time.time()}
-    contact = in_touch._Contact(**moments, follows_outage=follows_outage)
-    in_touch._contacts[using] = contact
+    """Be a process that has been in touch with the database for so long, without a break."""
+    process.forget()
+    with mock.patch.object(in_touch, "time") as clock:
+        ago = seconds
+        while True:
+            clock.monotonic.return_value, clock.time.return_value = time.monotonic() - ago, time.time() - ago
+            if ago == seconds and follows_outage:
+                in_touch.lose(using)
+            in_touch.note(using)
+            if not ago:
+                return
+            ago = max(ago - in_touch.LONGEST_TICK / 2, 0)
 
 
 def take_up(using: str = "default") -> int:
