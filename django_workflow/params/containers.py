@@ -102,6 +102,11 @@ class Keyed(Kind):
     def is_literal(self) -> bool:
         return any(kind.is_literal for kind in self.items.values())
 
+    def rows(self, value: Any) -> Iterator[NamedRow]:
+        for key, each in value.items() if isinstance(value, Mapping) else ():
+            if key in self.items:
+                yield from self.items[key].rows(each)
+
     def secrets(self, value: Any) -> Iterator[str]:
         for key, each in value.items() if isinstance(value, Mapping) else ():
             if key in self.items:

@@ -48,7 +48,9 @@ def hidden_texts(value: Any, *, kinds: tuple[type, ...] = (str,), is_within: boo
 def forms_of(texts: Iterable[str]) -> list[str]:
     """Return ``texts``, and how they stand in a ``repr`` or in JSON, the longest first."""
     found = set(texts)
-    found |= {form for text in found for form in (repr(text)[1:-1], json.dumps(text)[1:-1])}
+    for text in tuple(found):
+        quoted = (repr(text), json.dumps(text), json.dumps(text, ensure_ascii=False))
+        found |= {form[1:-1] for form in quoted}
     return sorted((form for form in found if len(form) >= SHORTEST), key=len, reverse=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from django import forms
@@ -34,12 +34,17 @@ class OrderForm(forms.Form):
     many = forms.ModelMultipleChoiceField(Order.objects.all(), required=False)
 
 
+class Parcel(TypedDict):
+    order: Order
+
+
 @pytest.fixture(autouse=True)
 def types(register: Callable[..., Any]) -> None:
     def take(
         order: Order | None = None,
         orders: list[Order] | None = None,
         named: dict[str, Order] | None = None,
+        parcel: Parcel | None = None,
         text: str | Order = "",
     ) -> None: ...
 
@@ -47,7 +52,7 @@ def types(register: Callable[..., Any]) -> None:
 
     # The annotations of a function inside another are not found by their names.
     take.__annotations__ |= {"order": Order | None, "orders": list[Order] | None}
-    take.__annotations__ |= {"named": dict[str, Order] | None, "text": str | Order}
+    take.__annotations__ |= {"named": dict[str, Order] | None, "text": str | Order, "parcel": Parcel | None}
     register("named.take")(take)
     register("named.form", form=OrderForm)(take_form)
 
@@ -64,6 +69,7 @@ def naming(order: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "named.take", {"order": f'{{{{ "{order}" }}}}'}
     yield "named.take", {"orders": [order]}
     yield "named.take", {"named": {"a": order}}
+    yield "named.take", {"parcel": {"order": order}}
     yield "named.take", {"text": order}
     yield "named.form", {"order": order}
     yield "named.form", {"order": "{{ order }}", "by_number": "A 17" if order < 1000 else "B"}

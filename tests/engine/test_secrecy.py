@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypedDict
 
 import pytest
@@ -85,7 +86,7 @@ def test_only_the_secret_of_several_params_is_starred_and_all_of_it(register: Ca
 
 
 @secrets
-@pytest.mark.parametrize("write", [str, repr, json.dumps])
+@pytest.mark.parametrize("write", [str, repr, json.dumps, partial(json.dumps, ensure_ascii=False)])
 def test_a_secret_is_starred_however_it_is_written(
     register: Callable[..., Any], write: Callable[[str], str]
 ) -> None:
