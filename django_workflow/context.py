@@ -75,15 +75,17 @@ class State(MutableMapping[str, Any]):
             return NO_CHANGES
         encoded = encode_top_level(self._values, "state", using=self._using)
         written = {key: value for key, value in encoded.items() if self._is_new(key, value)}
-        return StateChanges(written=written, deleted=tuple(sorted(self._deleted & set(self._stored))))
+        deleted = tuple(sorted(self._deleted & set(self._stored)))
+        return StateChanges(written=written, deleted=deleted, read=self._stored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanges:
-    """The keys a step wrote, with their new values, and those it deleted."""
+    """The keys a step wrote, with their new values, and those it deleted; ``read``: the state that it had."""
 
     written: Mapping[str, Any] = field(default_factory=dict)
     deleted: tuple[str, ...] = ()
+    read: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.written or self.deleted)

@@ -51,12 +51,15 @@ class WaitForEvent:
     """Call the handler again when an event of that name comes, or the first of several names.
 
     The same attempt; ``context.event`` is the event, named ``timeout`` when none came within ``timeout`` (a
-    ``timedelta``). ``shared``: other waits for the event get it as well.
+    ``timedelta``). ``shared``: other waits for the event get it as well. An attempt that fails gives the
+    event back, so that a retry has it again at once; without ``requeue`` it is used up, and the retry waits
+    for a new one.
     """
 
     name: str | Sequence[str]
     timeout: timedelta | None = None
     shared: bool = field(default=False, kw_only=True)
+    requeue: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         names = self.names

@@ -65,8 +65,9 @@ def answer(
         )
         _insert(given, row, using)
         _note(locked, given, row, using)
+        payload = _payload(given, row, using)
         if _is_enough(given, row, using):
-            _wake(locked, given, row, using)
+            _wake(locked, given, row, payload, using)
     return locked
 
 
@@ -99,7 +100,6 @@ def _read(data: Mapping[str, Any], row: StepRun, using: str, *, is_approved: boo
         form = {name: declared for name, declared in form.items() if name in data}
     read = declared_params(form).convert(data, what=f"the answer to {str(row)!r}", using=using)
     encoded: dict[str, Any] = encode(read, "data", using=using)
-    check_size(encoded, "data", get_settings().MAX_BYTES)
     return encoded
 
 
@@ -132,17 +132,20 @@ def _is_enough(given: Answer, row: StepRun, using: str) -> bool:
     return bool(approvals >= (row.awaits or {})["count"])
 
 
-def _wake(run: Run, given: Answer, row: StepRun, using: str) -> None:
+def _wake(run: Run, given: Answer, row: StepRun, payload: dict[str, Any], using: str) -> None:
     """Make the step ready; in a paused run it starts when that is resumed."""
-    row.event = event_of(APPROVED if given.is_approved else REJECTED, given.at, _payload(given, row, using))
+    row.event = event_of(APPROVED if given.is_approved else REJECTED, given.at, payload)
     if make_ready(run, [row], given.at, using):
         hand_over([run], [row], using=using)
 
 
 def _payload(last: Answer, row: StepRun, using: str) -> dict[str, Any]:
-    """Return the output of ``flow.approval``, encoded: ``last`` decided, and gives note and data."""
+    """Return the output of ``flow.approval``, encoded: ``last`` decided, and gives note and data.
+
+    Raises ``TooLarge`` where the step could not hold it.
+    """
     answers = list(Answer.objects.using(using).filter(step_run=row).order_by("pk"))
-    return {
+    payload = {
         "by": [each.name for each in answers if each.is_approved == last.is_approved],
         "at": _text(last.at),
         "note": last.note,
@@ -158,6 +161,8 @@ def _payload(last: Answer, row: StepRun, using: str) -> dict[str, Any]:
             for each in answers
         ],
     }
+    check_size(payload, "all answers together", get_settings().MAX_BYTES)
+    return payload
 
 
 def _text(moment: datetime) -> str:

@@ -23,6 +23,7 @@ from .call import call_handler, commit_start, time_limit
 from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .event_context import event_for
+from .items import gather
 from .meaning import interpret
 from .moves import Erred, Finished, Passed, Spread
 from .news import News
@@ -148,7 +149,7 @@ def _evaluate(going: Attempt, place: str, part: Part | Expression) -> Any:
         if isinstance(part, Template):
             return part.render(going.scope, max_bytes=limit)
         if isinstance(part, Expression):
-            # A list of items may be as large as all their outputs together; the limit holds for each of them.
+            # The list is stored nowhere, but its items, one by one: the limit holds for each of them.
             return part.evaluate(going.scope, max_bytes=limit * MAX_ITEMS)
         return part.evaluate(going.scope, max_bytes=limit)
     except ExpressionError as error:
@@ -167,7 +168,7 @@ def _spread(going: Attempt, values: Any) -> Report:
         return Report(result=Finished(), output=[])
     done = _outputs_of_items(going.claim)
     if done:
-        return Report(result=Finished(), output=done)
+        return gather(done)
     items = {
         index: encode(value, f"for_each[{index}]", using=going.claim.using)
         for index, value in enumerate(values)

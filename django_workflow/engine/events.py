@@ -68,10 +68,17 @@ def take_stored(using: str, row: StepRun) -> dict[str, Any] | None:
 
 
 def put_back(using: str, rows: Iterable[StepRun]) -> None:
-    """Put in store again what step runs have taken that another attempt follows: that begins anew."""
-    taken = [row.pk for row in rows if "events" in (row.awaits or {})]
+    """Put in store again what step runs have taken that another attempt follows: that begins anew.
+
+    A step run that failed keeps what it was to use up.
+    """
+    taken = [row.pk for row in rows if "events" in (row.awaits or {}) and not _has_used_up(row)]
     if taken:
         Event.objects.using(using).filter(taken_by__in=taken).update(taken_by=None)
+
+
+def _has_used_up(row: StepRun) -> bool:
+    return row.status != StepStatus.CANCELLED and (row.awaits or {}).get("requeue") is False
 
 
 def _give(using: str, event: Event, rows: Iterable[StepRun]) -> list[StepRun]:

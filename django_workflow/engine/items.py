@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ..codec import check_size
+from ..conf import get_settings
+from ..exceptions import TooLarge
 from ..models import StepRun, StepRunQuerySet
 from ..status import RunStatus, StepStatus, WaitingFor
 from .claim import Claim
 from .moves import Erred, Finished, Passed, Result
 from .plan import is_retried, item_action
-from .report import Report
+from .report import Report, report_error
 from .rows import step_state
 
 # Names the note on a step of which an item has failed for all of them.
@@ -90,6 +93,21 @@ def next_in_line(using: str, item: StepRun, count: int) -> list[StepRun]:
     return found
 
 
+def gather(outputs: list[Any]) -> Report:
+    """Return the report of a step whose items are all over: their outputs, as one list, are its output.
+
+    The list is an output like any other, or no param, later output or caller could hold it. Where it is too
+    large the step fails; its items are done, and a retry of the run only gathers them again.
+    """
+    try:
+        check_size(
+            outputs, f"the outputs of all {len(outputs):,} items, as one list", get_settings().MAX_BYTES
+        )
+    except TooLarge as error:
+        return report_error(error)
+    return Report(result=Finished(), output=outputs)
+
+
 def _beside(using: str, item: StepRun) -> StepRunQuerySet:
     rows = StepRun.objects.using(using).current()
     return rows.filter(run_id=item.run_id, step=item.step, visit=item.visit)
@@ -121,4 +139,4 @@ def _close(claim: Claim, report: Report, siblings: StepRunQuerySet, stop: dict[s
         return Report(result=result)
     outputs = dict(siblings.filter(index__gte=0).values_list("index", "output"))
     outputs[claim.step_run.index] = report.output
-    return Report(result=Finished(), output=[outputs[index] for index in sorted(outputs)])
+    return gather([outputs[index] for index in sorted(outputs)])

@@ -60,18 +60,19 @@ def interpret(claim: Claim, outcome: Any) -> Meaning:
 def _events_read(claim: Claim, outcome: WaitForEvent) -> list[str]:
     """Return the keys of the shared events that the step has read, in its earlier visits too.
 
-    What an attempt or a visit had read that was begun anew counts as unread.
+    What an attempt or a visit had read that was begun anew counts as unread, unless it was used up.
     """
     row = claim.step_run
     read = (row.awaits or {}).get("read")
-    if read is None and outcome.shared and row.visit > 1:
+    if read is None and outcome.shared and (row.visit > 1 or row.attempt > 1):
         ended = Q(status__in=(StepStatus.DONE, StepStatus.SKIPPED)) | Q(
             status=StepStatus.FAILED, handled=True
         )
+        used_up = Q(status=StepStatus.FAILED, awaits__requeue=False)
         rows = StepRun.objects.using(claim.using).filter(
-            ended, run=row.run_id, step=row.step, index=row.index
+            ended | used_up, run=row.run_id, step=row.step, index=row.index, awaits__has_key="read"
         )
-        earlier = rows.filter(visit__lt=row.visit, awaits__has_key="read").order_by("-visit", "-attempt")
+        earlier = rows.exclude(pk=row.pk).order_by("-visit", "-attempt")
         read = next((each["read"] for each in earlier.values_list("awaits", flat=True)[:1] if each), None)
     return list(read or ())
 

@@ -10,7 +10,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from ..codec import differs
+from ..codec import check_size, differs
+from ..conf import get_settings
+from ..exceptions import TooLarge
 from ..models import StepRun
 from ..status import RunStatus, StepStatus
 from .claim import Claim, lease_values, put
@@ -19,7 +21,7 @@ from .items import FAILED_ITEM, Update, end_item, is_item_end
 from .moves import Erred, NewRow, Plan, RowMove
 from .now import database_now
 from .plan import cut_off_status, plan, rows_needed
-from .report import Report
+from .report import Report, report_error
 from .rows import handler_of, make_rows, moved_values, read_states, step_state
 from .run_values import ends_as, run_values
 from .sharing import is_concurrent, may_share, shares_items
@@ -51,7 +53,7 @@ class Recording:
 
 def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
     """Return what recording ``report`` writes, from the rows as they are now."""
-    now = database_now(claim.using)
+    now, report = database_now(claim.using), _fitting(claim, report)
     if is_item_end(claim, report) or is_stopped_item(claim):
         recording = _work_out_item(claim, report, now)
     else:
@@ -75,6 +77,19 @@ def work_out(claim: Claim, report: Report, *, keep: Keep) -> Recording:
         stops_items=recording.stopped_items,
     )
     return recording
+
+
+def _fitting(claim: Claim, report: Report) -> Report:
+    """Return ``report``, or the failure of a step that wrote too much beside what was written meanwhile."""
+    changes, state = report.changes, claim.run.state
+    if not changes or changes.read is state:
+        return report
+    try:
+        check_size(changes.apply(state), "state", get_settings().MAX_BYTES)
+    except TooLarge as error:
+        failed = report_error(error, report.params)
+        return replace(failed, lines=report.lines, progress=report.progress)
+    return report
 
 
 def is_stopped_item(claim: Claim) -> bool:

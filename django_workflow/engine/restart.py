@@ -12,7 +12,8 @@ from uuid import UUID
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from ..codec import decode, load
+from ..codec import check_size, decode, load
+from ..conf import get_settings
 from ..definition.graph import Graph
 from ..definition.program import Program
 from ..definition.spec import APPROVAL, RESERVED_STATE
@@ -161,6 +162,8 @@ def _insert(old: Run, new: Run, asked: Restart, program: Program, now: datetime,
     jumps = rest_of_jumps(old, program.graph, region)
     # The numbers of what is copied stay, and those of what follows are higher.
     new.revision, new.state = old.revision, replay(new.input, kept)
+    if asked.input is not None:
+        check_size(new.state, "the input with what the copied steps wrote", get_settings().MAX_BYTES)
     new.jumps = None if jumps is None else jumps.as_json()
     insert(using, [new], [])
     for start in range(0, len(kept), BATCH):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..context import StateChanges
 from ..params.hidden import STARS, forms_of, hidden_texts, star
 from ..registry import Handler
 from .moves import Erred
@@ -40,9 +39,7 @@ def conceal(report: Report, secrets: Sequence[str]) -> Report:
     return replace(
         conceal_texts(report, secrets),
         output=_star(report.output, secrets),
-        changes=StateChanges(written=_star(written, secrets), deleted=report.changes.deleted)
-        if written
-        else report.changes,
+        changes=replace(report.changes, written=_star(written, secrets)) if written else report.changes,
         progress=conceal_progress(report.progress, secrets),
     )
 

@@ -138,7 +138,8 @@ def _make(using: str, name: str, payload: Any, event_id: str | None) -> Event:
         if not isinstance(text, str) or not 0 < len(text) <= MAX_EVENT_NAME or not is_storable_text(text):
             raise ValueError(f"an {what} is text of 1 to {MAX_EVENT_NAME} characters, not {text!r:.80}")
     encoded = encode(payload, "payload", using=using)
-    check_size(encoded, "payload", get_settings().MAX_BYTES)
+    # A step that waits gives the payload with its name.
+    check_size({"event": name, "payload": encoded}, "payload", get_settings().MAX_BYTES)
     return Event(name=name, event_id=event_id, payload=encoded, at=database_now(using))
 
 

@@ -44,6 +44,8 @@ def wait_for_event(
     until = _deadline(spec, now)
     moments = [moment for moment in (until, _after(outcome.timeout, now)) if moment is not None]
     awaits = {"events": list(outcome.names), "shared": outcome.shared, "until": _text(until)}
+    if not outcome.requeue:
+        awaits["requeue"] = False
     if read:
         awaits["read"] = read
     return Awaits(waiting_for=WaitingFor.EVENT, until=min(moments, default=None)), awaits

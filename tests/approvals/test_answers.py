@@ -22,6 +22,7 @@ from django_workflow import (
     trigger,
 )
 from django_workflow.asking import make_question
+from django_workflow.exceptions import TooLarge
 from django_workflow.models import Answer, Run, RunAction, StepRun
 from django_workflow.status import RunStatus
 from tests.support.runs import fresh, in_threads, let_time_pass
@@ -341,3 +342,15 @@ def test_username_that_looks_like_a_key_does_not_take_the_place_of_that_user(ask
     assert "the key of one user and the username of another" in run.error
     with pytest.raises(VerbRefused):
         approve(run, "ok", by=other)
+
+
+def test_an_answer_that_the_step_could_not_hold_is_refused(ask: Ask, boss: User, settings: Any) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 500}
+    run = ask(form={"why": "str"}, count=2)
+    second = User.objects.create_superuser("second")
+    approve(run, "ok", by=second, data={"why": "x" * 100})
+    with pytest.raises(TooLarge, match="all answers together: 702 "):
+        approve(run, "ok", by=boss, data={"why": "x" * 150})
+    assert Answer.objects.count() == 1
+    approve(run, "ok", by=boss, data={"why": "good"})
+    assert fresh(run).status == "done"

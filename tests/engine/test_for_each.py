@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from django_workflow import End, Goto, RetryAfter, Sleep
+from django_workflow import End, Goto, RetryAfter, Sleep, retry_run
 from tests.support.runs import fresh, history, items_of, let_time_pass, notes, start, step_run, step_runs
 from tests.testapp.models import Note, Order
 
@@ -178,12 +178,31 @@ def test_a_loop_visits_all_items_anew(register) -> None:
     assert step_runs(run).filter(step="each", index__gte=0, current=True).count() == 3
 
 
-def test_a_size_limit_holds_for_each_item_and_not_for_all(settings) -> None:
+LARGE = [{**EACH, "with": {"value": "{{ text }}"}}]
+
+
+def test_the_outputs_of_items_are_one_output_that_has_to_be_held(settings) -> None:
     settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 5000}
-    assert (
-        start([{**EACH, "with": {"value": "{{ text }}"}}], {"values": [1, 2, 3], "text": "x" * 2000}).status
-        == "done"
+    run = start(LARGE, {"values": [1, 2, 3], "text": "x" * 2000})
+    row = step_run(run, "each", index=-1)
+    assert (run.status, row.error_type.rpartition(".")[2], row.output) == ("failed", "TooLarge", None)
+    assert row.error == (
+        "the outputs of all 3 items, as one list: 6010 bytes as JSON, and the limit is 5000: store less, or "
+        'raise DJANGO_WORKFLOW["MAX_BYTES"]'
     )
+    assert items_of(run) == ["each[0]:done", "each[1]:done", "each[2]:done"]
+
+    assert retry_run(run).status == "failed"
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 7000}
+    run = retry_run(run)
+    assert (run.status, [len(text) for text in run.output]) == ("done", [2000, 2000, 2000])
+    assert items_of(run) == ["each[0]:done", "each[1]:done", "each[2]:done"]
+
+
+def test_a_step_that_goes_on_without_its_output_does_so_where_its_list_is_too_large(settings) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 5000}
+    run = start([{**LARGE[0], "on_error": "continue"}], {"values": [1, 2, 3], "text": "x" * 2000})
+    assert (run.status, run.output) == ("done", None)
 
 
 def test_the_run_says_which_step_while_items_wait() -> None:

@@ -10,6 +10,7 @@ import pytest
 from django.test import override_settings
 
 from django_workflow import trigger
+from django_workflow.engine.execute import work
 from django_workflow.exceptions import NotStorable
 from django_workflow.models import Run
 from tests.support.runs import start, step_run
@@ -184,6 +185,25 @@ def test_what_is_over_the_limit_fails_with_its_size(register, steps, error) -> N
     assert run.status == "failed"
     assert error in run.error
     assert "4000" in run.error or "4,000" in run.error
+
+
+@override_settings(DJANGO_WORKFLOW={"QUEUE": None, "MAX_BYTES": 4000})
+def test_steps_that_together_write_too_much_do_not_both_succeed(register) -> None:
+    @register("tests.outer")
+    def outer(context) -> None:
+        # The other branch writes while this one has its state already.
+        dict(context.state)
+        work("default")
+        context.state["outer"] = LARGE
+
+    @register("tests.inner")
+    def inner(context) -> None:
+        context.state["inner"] = LARGE
+
+    steps = [{"type": "tests.outer", "needs": []}, {"type": "tests.inner", "needs": []}]
+    run = start(steps, on_failure=None)
+    assert (run.status, list(run.state)) == ("failed", ["inner"])
+    assert run.error.startswith("state: 6")
 
 
 @override_settings(DJANGO_WORKFLOW={"QUEUE": None, "MAX_BYTES": 4000})

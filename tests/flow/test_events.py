@@ -16,12 +16,14 @@ from django_workflow import (
     WorkflowNotFound,
     cancel_run,
     define,
+    retry_run,
     send_event,
     trigger,
 )
 from django_workflow.engine.execute import work
 from django_workflow.engine.give_back import give_back
 from django_workflow.engine.send import wake, wake_unheard
+from django_workflow.exceptions import TooLarge
 from django_workflow.models import Event
 from tests.support.one_by_one import claim_all, execute_alone
 from tests.support.runs import fresh, history, let_time_pass, silent_commit, start, step_run, step_runs
@@ -233,6 +235,57 @@ def test_handler_that_waits_is_told_of_event_or_timeout(register: Callable[..., 
     other = start([{"name": "wait", "type": "tests.waits"}])
     send_event(other, "paid", {"a": 1})
     assert fresh(other).output_of("wait") == ["paid", {"a": 1}, 1]
+
+
+@pytest.fixture
+def picky(register: Callable[..., Any]) -> None:
+    """Register a handler that fails by the payload ``bad``."""
+
+    @register("tests.picky")
+    def wait(context: StepContext, shared: bool = False, requeue: bool = False) -> Any:
+        if context.event is None:
+            return WaitForEvent("paid", shared=shared, requeue=requeue)
+        if context.event.payload == "bad":
+            raise ValueError(context.event.payload)
+        return [context.event.payload, context.attempt]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_attempt_that_fails_by_an_event_may_use_it_up(picky: None, shared: bool) -> None:
+    run = start([{"type": "tests.picky", "with": {"shared": shared}, "retry": {"attempts": 3}}])
+    send_event(run, "paid", "bad")
+    run = let_time_pass(run)
+    assert (run.status, history(run)) == ("waiting", ["tests_picky:failed", "tests_picky:waiting"])
+    send_event(run, "paid", "bad")
+    send_event(run, "paid", "good")
+    assert let_time_pass(run).output == ["good", 3]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_person_s_retry_waits_for_a_new_event_where_the_old_one_is_used_up(
+    picky: None, shared: bool
+) -> None:
+    run = start([{"type": "tests.picky", "with": {"shared": shared}}])
+    send_event(run, "paid", "bad")
+    assert retry_run(fresh(run)).status == "waiting"
+    send_event(run, "paid", "good")
+    assert fresh(run).output == ["good", 2]
+
+
+def test_an_attempt_that_fails_by_an_event_gives_it_back_unless_told_otherwise(picky: None) -> None:
+    run = start([{"type": "tests.picky", "with": {"requeue": True}, "retry": {"attempts": 2}}])
+    send_event(run, "paid", "bad")
+    run = let_time_pass(run)
+    assert (run.status, history(run)) == ("failed", ["tests_picky:failed", "tests_picky:failed"])
+
+
+def test_an_event_that_no_wait_could_give_is_refused(settings: Any) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 100}
+    run = start([WAIT])
+    with pytest.raises(TooLarge, match="payload: 1"):
+        send_event(run, "paid", "x" * 95)
+    send_event(run, "paid", "x" * 60)
+    assert fresh(run).status == "done"
 
 
 def test_an_event_is_an_action_of_its_run_whoever_sent_it() -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_workflow import Goto, Sleep, VerbRefused, define, restart_run, retry_run, skip_step, trigger
 from django_workflow.engine.control import end_overdue
 from django_workflow.engine.execute import work as work_due
+from django_workflow.exceptions import TooLarge
 from django_workflow.models import Run, StepRun
 from tests.support.runs import fresh, history, let_time_pass, notes, start, step_run, step_runs
 
@@ -289,3 +290,12 @@ def test_a_sleeper_that_was_skipped_counts_by_when_it_wrote(sleeper) -> None:
     skip_step(old, "sleeper")
     assert fresh(old).output == "other 1"
     assert fresh(restart_run(old, from_step="last")).output == "other 1"
+
+
+def test_a_restart_with_an_input_that_leaves_no_room_for_the_state_is_refused(settings: Any) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "MAX_BYTES": 500}
+    run = start(
+        [{"type": "flow.set", "with": {"a": "x" * 300}}, {"name": "b", "type": "tests.fail"}], {"b": "x"}
+    )
+    with pytest.raises(TooLarge, match="the input with what the copied steps wrote"):
+        restart_run(run, from_step="b", input={"b": "x" * 300})

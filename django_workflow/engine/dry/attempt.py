@@ -12,6 +12,7 @@ from ...context import StateChanges
 from ...definition.spec import MAX_ITEMS
 from ...exceptions import ExpressionError
 from ...registry import get_handler, suggest_type
+from ..items import gather
 from ..moves import Erred, Finished, Passed, StepState, Unknown
 from ..plan import item_action
 from .call import FOLLOWED, Attempted, Going, Memory, call_dry, evaluate
@@ -112,7 +113,11 @@ def _try_items(going: Going, values: list[Any]) -> Attempted:
                 return items.close(replace(attempted.result, message=message, action=action))
         if attempted.result == Finished(ends=True):
             return items.close(Finished(ends=True), attempted.output)
-    return items.close(None if items.missing else Finished(), None if items.missing else items.outputs)
+    if items.missing:
+        return items.close(None)
+    gathered = gather(items.outputs)
+    assert isinstance(gathered.result, (Erred, Finished))
+    return items.close(gathered.result, gathered.output)
 
 
 def describe(memory: Memory, row: StepState, attempted: Attempted, *, waited: str = "") -> DryStep:
