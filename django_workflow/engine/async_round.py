@@ -23,6 +23,7 @@ from .gate import StaleClaim
 from .leases import release
 from .report import Report
 from .safely import record_safely
+from .session_settings import keeping_settings
 from .sharing import is_concurrent
 from .single import tell_lost, verdict
 from .stand_ins import has_stand_in
@@ -87,13 +88,15 @@ async def _call_all(claims: Sequence[Claim], more: More) -> None:
 def _between(calls: ExitStack) -> Iterator[None]:
     """Keep what the body writes in the transaction of a ``TestCase``, whichever call spoils it then.
 
-    Savepoints of calls that overlap cannot be nested: all calls share one, from each body to the next.
+    Savepoints of calls that overlap cannot be nested: all calls share one, from each body to the next. They
+    share the settings of the database session, too.
     """
     calls.close()
     try:
         yield
     finally:
         calls.enter_context(sparing_tests())
+        calls.enter_context(keeping_settings())
 
 
 def _claim(more: More, most: int, calls: ExitStack) -> Sequence[Claim]:

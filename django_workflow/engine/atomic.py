@@ -19,6 +19,7 @@ from .record import conclude, write
 from .recording import Keep, Recording, work_out
 from .report import Report, report_error
 from .safely import record_safely, repeat
+from .session_settings import keeping_settings
 from .transactions import count_callbacks, make_robust
 from .turns import writing
 
@@ -59,7 +60,7 @@ def _attempt_atomic(
         recording = work_out(claim, report, keep=keep)
         hold_renewals(claim.using, until_committed)
         write(claim, recording)
-        make_robust(claim.using, earlier)
+        make_robust(claim.using, earlier, around=keeping_settings)
     return report, recording
 
 

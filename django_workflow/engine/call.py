@@ -1,6 +1,6 @@
 """The handler call itself.
 
-Deadline, async, and the transaction it must leave as it found it (ENGINE.md rules 10, 20, 28).
+Deadline, async, and the transaction and session it must leave as it found them (ENGINE.md rules 10, 20, 28).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..registry import Handler
 from .claim import Claim
 from .deadline import DeadlinePassed, deadline
 from .now import database_now
+from .session_settings import keeping_settings
 from .stand_ins import answer, has_stand_in
 from .transactions import close_transactions, open_transactions, sparing_tests
 
@@ -60,7 +61,7 @@ def call_handler(
 
     Raises what it raises, ``DeadlinePassed``, or ``OutcomeError``.
     """
-    with sparing_tests():
+    with sparing_tests(), keeping_settings():
         before = open_transactions()
         try:
             if context is not None and has_stand_in(context.step):

@@ -22,6 +22,7 @@ from .record import conclude, entry_of, fits_entry, write
 from .recording import Keep, Recording, work_out
 from .report import Report
 from .safely import record_safely
+from .session_settings import keeping_settings
 from .sharing import may_share, note_undone
 from .single import execute, tell_lost, verdict
 from .statements import write as write_entries
@@ -166,7 +167,7 @@ def _attempt_together(claims: Sequence[Claim], keep: Keep) -> Worked:
                 break
         hold_renewals(using, until_committed)
         _write_worked(using, worked)
-        make_robust(using, earlier)
+        make_robust(using, earlier, around=keeping_settings)
     return worked
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from django.db import connections, transaction
@@ -77,6 +77,11 @@ def _status(connection: Any) -> int:
     return status
 
 
+def is_to_roll_back(connection: Any) -> bool:
+    """Whether all that the open transaction can still do is to be rolled back."""
+    return bool(connection.needs_rollback) or _status(connection) == _STOPPED
+
+
 def is_closed(using: str) -> bool:
     """Return whether the handler has closed the connection inside a transaction."""
     return bool(connections[using].closed_in_transaction)
@@ -87,20 +92,28 @@ def count_callbacks(using: str) -> int:
     return len(connections[using].run_on_commit)
 
 
-def make_robust(using: str, since: int) -> None:
-    """Let what the handler registered raise after the commit: that is logged, and not the step's."""
+def make_robust(
+    using: str, since: int, *, around: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> None:
+    """Let what the handler registered raise after the commit: that is logged, and not the step's.
+
+    Each callback is called within ``around()``.
+    """
     callbacks: list[Any] = connections[using].run_on_commit
     callbacks[since:] = [
-        (savepoints, _made_robust(call), True) for savepoints, call, _robust in callbacks[since:]
+        (savepoints, _made_robust(call, around), True) for savepoints, call, _robust in callbacks[since:]
     ]
 
 
-def _made_robust(call: Callable[[], object]) -> Callable[[], None]:
+def _made_robust(
+    call: Callable[[], object], around: Callable[[], AbstractContextManager[None]]
+) -> Callable[[], None]:
     """Django's own ``robust`` logs an Exception, and lets any other error through."""
 
     def call_and_log() -> None:
         try:
-            call()
+            with around():
+                call()
         except BaseException as error:
             if isinstance(error, (Exception, SystemExit)) or is_interrupt(error):
                 raise
@@ -137,7 +150,7 @@ def _sparing(connection: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if _status(connection) == _STOPPED:
+        if is_to_roll_back(connection):
             connection.needs_rollback = True
         block.__exit__(None, None, None)
 
