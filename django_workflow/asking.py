@@ -13,8 +13,10 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import Error as DatabaseError
 from django.db import router
 from django.db.models import Model, QuerySet
+from django.utils.translation import gettext as _
 
 from .exceptions import ParamsError
+from .links import name_user
 from .outcomes import AskApproval
 from .params import declared_params
 from .spelling import MOST_PROBLEMS
@@ -57,7 +59,7 @@ def make_question(
     question = AskApproval(
         permission=permission or None,
         group=group or None,
-        users=tuple(found),
+        users={key: name_user(user) for key, user in found.items()},
         count=count,
         allow_self=allow_self,
         askers=tuple(askers),
@@ -79,13 +81,44 @@ def find_answerers(question: AskApproval, say: Callable[[str], None]) -> list[Ab
     if question.permission:
         found = _users_with_permission(question.permission, say)
     elif question.group is None:
-        found = user_rows().filter(pk__in=question.users)
+        found = user_rows().filter(pk__in=[*question.users])
     elif has_column("groups"):
         found = user_rows().filter(groups__name=question.group)
     else:
         found = ()
         say(f"the user model has no groups: could not find who is in the group {question.group!r}")
     return _active(found, question)
+
+
+def why_unanswerable(questions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return, for each question as a step run keeps it, why nobody can answer it; empty where somebody may.
+
+    Whom it asks may be gone since: a group or a permission renamed, users deleted. One query for all groups,
+    one for all users, one for each permission.
+    """
+    groups = {str(each.get("group")) for each in questions if each.get("group")}
+    permissions = {str(each.get("permission")) for each in questions if each.get("permission")}
+    users = {name for each in questions for name in each.get("users") or ()}
+    known = _written(Group).filter(name__in=groups).values_list("name", flat=True) if groups else ()
+    lost = groups.difference(known) | {each for each in permissions if _is_unknown(each)}
+    active = _names_of_active(users) if users else set()
+    return [_why_unanswerable(each, lost, active) for each in questions]
+
+
+def _why_unanswerable(question: Mapping[str, Any], lost: set[str], active: set[str]) -> str:
+    if question.get("group") in lost:
+        return _("there is no group %(name)r") % {"name": question["group"]}
+    if question.get("permission") in lost:
+        return _("there is no permission %(name)r") % {"name": question["permission"]}
+    if question.get("users") and active.isdisjoint(question["users"]):
+        return _("none of the users it names is there and active")
+    return ""
+
+
+def _names_of_active(names: Iterable[str]) -> set[str]:
+    """Return those of ``names`` that name an active user, also as earlier releases did: by key alone."""
+    users = _users_with_keys(name.rpartition(" ")[0] or name for name in names).values()
+    return {name for user in users if user.is_active for name in (str(user.pk), name_user(user))}
 
 
 def has_column(name: str) -> bool:
@@ -121,10 +154,16 @@ def _check_permission(permission: str) -> None:
     app_label, _dot, codename = permission.partition(".")
     if not app_label or not codename:
         raise _wrong("permission", f"{permission!r} is no permission: write it as app.codename")
-    if any(type(backend) is not ModelBackend for backend in auth.get_backends()):
-        return  # whose permissions need not be rows
-    if not _written(Permission).filter(content_type__app_label=app_label, codename=codename).exists():
+    if _is_unknown(permission):
         raise _wrong("permission", f"there is no permission {permission!r}")
+
+
+def _is_unknown(permission: str) -> bool:
+    app_label, _dot, codename = permission.partition(".")
+    if any(type(backend) is not ModelBackend for backend in auth.get_backends()):
+        return False  # whose permissions need not be rows
+    rows = _written(Permission).filter(content_type__app_label=app_label, codename=codename)
+    return not rows.exists()
 
 
 def _find_users(named: Any) -> Users:

@@ -39,6 +39,11 @@ def mark_of(user: AbstractBaseUser) -> str:
     return salted_hmac(SALT, f"{user.pk} {told}", algorithm="sha256").hexdigest()[:16]
 
 
+def name_user(user: AbstractBaseUser) -> str:
+    """Return the text by which an approval names ``user``: the key with its mark."""
+    return f"{user.pk} {mark_of(user)}"
+
+
 def link_url(link: ApprovalLink) -> str:
     """Return the absolute address of the page.
 

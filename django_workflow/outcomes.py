@@ -83,14 +83,14 @@ class WaitForEvent:
 class AskApproval:
     """Wait until people have answered: ``count`` approvals, or one rejection.
 
-    One of ``permission``, ``group`` and ``users`` (primary keys, as text) says who may; ``askers`` may not,
-    unless ``allow_self``. The handler is called again with the event ``approved`` or ``rejected``, whose
-    payload is ``flow.approval``'s output.
+    One of ``permission``, ``group`` and ``users`` (by primary key, as text: the name that a step run keeps)
+    says who may; ``askers`` may not, unless ``allow_self``. The handler is called again with the event
+    ``approved`` or ``rejected``, whose payload is ``flow.approval``'s output.
     """
 
     permission: str | None = None
     group: str | None = None
-    users: Sequence[str] = ()
+    users: Mapping[str, str] = field(default_factory=dict)
     count: int = 1
     allow_self: bool = False
     askers: Sequence[str] = ()

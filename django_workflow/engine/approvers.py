@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Model
 
 from ..models import Run, StepRun
-from ..models.approvable import User, group_names, holds, is_own
+from ..models.approvable import User, group_names, holds, is_named, is_own
 
 
 def why_not(user: User | None, row: StepRun, run: Run) -> str:
@@ -28,7 +28,7 @@ def why_not(user: User | None, row: StepRun, run: Run) -> str:
         return "" if is_held else f"user {name!r} lacks the permission {awaits['permission']!r}"
     if awaits["group"] is not None:
         return "" if awaits["group"] in group_names(user) else f"user {name!r} is not in {awaits['group']!r}"
-    return "" if str(user.pk) in awaits["users"] else f"user {name!r} is none of those who are asked"
+    return "" if is_named(user, awaits["users"]) else f"user {name!r} is none of those who are asked"
 
 
 def _about(run: Run) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ from django.db.models import Count, Min
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from ..asking import why_unanswerable
 from ..conf import get_settings
 from ..models import StepRun
 from ..queues import QueueFacts, look_at_queue
-from ..status import RunStatus, StepStatus
+from ..status import RunStatus, StepStatus, WaitingFor
 from .clocks import alive_clocks
 from .live_queues import live_queues
 from .now import database_now
@@ -27,6 +29,8 @@ from .tick import is_migrated
 LATE = timedelta(seconds=60)
 # How many queues are looked at at once: where one Redis does not answer, another still may.
 TOGETHER = 8
+# How many approvals that wait are looked at, the oldest first.
+MOST_APPROVALS = 1000
 NO_CLOCK = _("Database %(alias)r: no clock ticks. Start `manage.py workflow_clock`.")
 NO_WORKER = _("Queue %(queue)r: no worker listens. Start `manage.py rqworker %(queue)s`.")
 NO_REDIS = _(
@@ -58,6 +62,16 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswerable:
+    """Approvals that nobody can answer for one reason: how many, and the run of the oldest."""
+
+    reason: str
+    count: int
+    step: str
+    run: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFacts:
     """One alias: what waits on it and who moves it. ``error`` where it does not answer."""
 
@@ -67,6 +81,7 @@ class DatabaseFacts:
     expired: Backlog | None = None
     clocks: tuple[str, ...] = ()
     halted: tuple[UUID, ...] = ()
+    unanswerable: tuple[Unanswerable, ...] = ()
     error: str = ""
 
 
@@ -127,7 +142,19 @@ def _look_at_database(alias: str) -> DatabaseFacts:
         expired=_backlog("", expired["count"], expired["oldest"], now) if expired["count"] else None,
         clocks=tuple(clock.name for clock in alive_clocks(alias)),
         halted=tuple(find_stuck(alias)),
+        unanswerable=tuple(_find_unanswerable(alias)),
     )
+
+
+def _find_unanswerable(alias: str) -> Iterator[Unanswerable]:
+    waiting = StepRun.objects.using(alias).live().filter(waiting_for=WaitingFor.APPROVAL)
+    rows = list(waiting.order_by("pk").only("run_id", "step", "awaits")[:MOST_APPROVALS])
+    by_reason: dict[str, list[StepRun]] = defaultdict(list)
+    for row, reason in zip(rows, why_unanswerable([row.awaits or {} for row in rows]), strict=True):
+        by_reason[reason].append(row)
+    by_reason.pop("", None)
+    for reason, found in by_reason.items():
+        yield Unanswerable(reason=reason, count=len(found), step=found[0].step, run=found[0].run_id)
 
 
 def _backlog(queue: str, count: int, oldest: datetime, now: datetime) -> Backlog:
@@ -164,6 +191,8 @@ def _problems_of_database(facts: DatabaseFacts, *, is_inline: bool) -> Iterator[
         yield EXPIRED % _values(facts, facts.expired)
     if facts.halted:
         yield _halted(facts)
+    for unanswerable in facts.unanswerable:
+        yield _unanswerable(facts, unanswerable)
 
 
 def _values(facts: DatabaseFacts, late: Backlog) -> dict[str, object]:
@@ -180,3 +209,20 @@ def _halted(facts: DatabaseFacts) -> str:
         count,
     )
     return text % {"alias": facts.alias, "count": f"{count:,}", "run": facts.halted[0]}
+
+
+def _unanswerable(facts: DatabaseFacts, found: Unanswerable) -> str:
+    text = ngettext(
+        "Database %(alias)r: nobody can answer the approval %(step)r of run %(run)s: %(reason)s. Put that "
+        "right, or skip the step.",
+        "Database %(alias)r: nobody can answer %(count)s approvals, such as %(step)r of run %(run)s: "
+        "%(reason)s. Put that right, or skip the steps.",
+        found.count,
+    )
+    return text % {
+        "alias": facts.alias,
+        "count": f"{found.count:,}",
+        "step": found.step,
+        "run": found.run,
+        "reason": found.reason,
+    }

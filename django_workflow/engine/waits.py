@@ -57,7 +57,7 @@ def wait_for_answers(outcome: AskApproval, spec: StepSpec, now: datetime) -> tup
     awaits = {
         "permission": outcome.permission,
         "group": outcome.group,
-        "users": dict.fromkeys(outcome.users, True),
+        "users": dict.fromkeys(outcome.users.values(), True),
         "count": outcome.count,
         "allow_self": outcome.allow_self,
         "askers": dict.fromkeys(outcome.askers, True),

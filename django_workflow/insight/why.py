@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import Group
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ..asking import why_unanswerable
 from ..models import StepRun
 from ..status import RunStatus, StepStatus, WaitingFor
 from .facts import RunFacts
@@ -172,9 +172,8 @@ def _approval(row: StepRun, facts: RunFacts) -> str:
     else:
         who = _("a person who is named")
     sentence = _until(row, text % {"step": row, "who": who})
-    if awaits.get("group") and not Group.objects.filter(name=awaits["group"]).exists():
-        return f"{sentence} {_('But there is no group of that name: nobody can answer.')}"
-    return sentence
+    [reason] = why_unanswerable([awaits])
+    return f"{sentence} {_('But nobody can answer: %s.') % reason}" if reason else sentence
 
 
 def _child(row: StepRun, facts: RunFacts) -> str:

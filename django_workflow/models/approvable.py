@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KT
 
+from ..links import name_user
 from ..references import alias_of
 from .run import CHANGING, Run, RunAction
 
@@ -34,6 +35,16 @@ def group_names(user: User) -> list[str]:
     """Return the names of the groups that ``user`` is in; a user model may know none."""
     groups = getattr(user, "groups", None)
     return [] if groups is None else list(groups.values_list("name", flat=True))
+
+
+def names_of(user: User) -> list[str]:
+    """Return the texts by which an approval names ``user``: in those of earlier releases the key alone."""
+    return [str(user.pk), name_user(user)] if isinstance(user, AbstractBaseUser) else []
+
+
+def is_named(user: User, names: Collection[str]) -> bool:
+    """Return whether ``names`` of an approval are also of ``user``; a later user of one's key has another."""
+    return any(name in names for name in names_of(user))
 
 
 def askers_of(run: Run) -> list[str]:
@@ -72,7 +83,7 @@ def may_be_answered(waiting: StepRuns, user: User) -> Q:
     texts = waiting.order_by().annotate(asked=KT("awaits__permission")).values_list("asked", flat=True)
     asked = {str(text) for text in texts.distinct() if text not in (None, "null")}
     held = {permission for permission in asked if holds(user, permission)}
-    found = Q(awaits__users__has_key=str(user.pk)) | Q(awaits__permission__in=sorted(held))
+    found = Q(awaits__users__has_any_keys=names_of(user)) | Q(awaits__permission__in=sorted(held))
     found |= Q(awaits__group__in=group_names(user))
     if asked > held and _has_object_permissions():
         found |= Q(pk__in=list(_held_for_row(waiting, user, asked - held)))

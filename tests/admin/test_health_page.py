@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.contrib.auth.models import Group
 from django.test import Client, override_settings
 from django.urls import path
 from django.utils import timezone
@@ -53,6 +54,16 @@ def late(run: Run, **fields: Any) -> Run:
 
 def banners(client: Client, url: str = LIST) -> list[str]:
     return [str(message) for message in client.get(url).context["messages"]]
+
+
+def test_an_approval_that_nobody_can_answer_is_told_of_here_and_on_the_page_of_its_run(
+    admin_client: Client, make_run: MakeRun, clock: Clock
+) -> None:
+    bosses = Group.objects.create(name="bosses")
+    run = make_run({"name": "ok", "type": "flow.approval", "with": {"group": "bosses"}})
+    bosses.delete()
+    for page in (PAGE, f"{LIST}{run.pk}/change/"):
+        assert "nobody can answer" in admin_client.get(page).text
 
 
 def test_all_is_well_inline_where_nothing_waits(admin_client: Client) -> None:

@@ -12,9 +12,9 @@ from django.contrib.auth.models import Permission, User
 from django.core import mail, signing
 from django.test import Client, override_settings
 
-from django_workflow import approve, cancel_run, define, trigger
+from django_workflow import NotAllowed, approve, cancel_run, define, trigger
 from django_workflow.links import SALT, ApprovalLink, link_url
-from django_workflow.models import Answer, Run
+from django_workflow.models import Answer, Run, StepRun
 from tests.support.runs import fresh
 from tests.testapp.models import Order, Tag
 
@@ -198,6 +198,26 @@ def test_who_lost_the_right_to_answer_is_turned_away(ask: Ask, boss: User, clien
     page = client.get(links()["boss@shop.example"])
     assert page.status_code == 403
     assert b"eyes" not in page.content
+
+
+def test_an_approval_of_named_users_is_not_for_a_later_one_with_the_same_key(ask: Ask, boss: User) -> None:
+    run, pk = ask(users=["boss"]), boss.pk
+    assert StepRun.objects.approvable_by(boss).exists()
+    boss.delete()
+    later = User.objects.create_superuser("boss", "boss@shop.example", pk=pk)
+    assert not StepRun.objects.approvable_by(later).exists()
+    with pytest.raises(NotAllowed, match="is none of those who are asked"):
+        approve(run, "ok", by=later)
+
+
+def test_an_approval_that_an_earlier_release_has_asked_names_users_by_key(ask: Ask, boss: User) -> None:
+    run = ask(users=["boss"])
+    row = row_of(run)
+    row.awaits = {**(row.awaits or {}), "users": {str(boss.pk): True}}
+    row.save(update_fields=["awaits"])
+    assert list(StepRun.objects.approvable_by(boss)) == [row]
+    approve(run, "ok", by=boss)
+    assert fresh(run).status == "done"
 
 
 def test_a_link_is_not_for_a_later_user_with_the_same_key(ask: Ask, boss: User, client: Client) -> None:

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.test import override_settings
 from django.utils import timezone, translation
 
@@ -160,4 +161,18 @@ def test_an_approval_of_a_group_that_was_renamed_says_that_nobody_can_answer() -
     run = start([{**ASK, "with": {"group": "bosses"}}])
     assert told(run).endswith("somebody of the group bosses.")
     Group.objects.filter(pk=bosses.pk).update(name="managers")
-    assert told(run).endswith("But there is no group of that name: nobody can answer.")
+    assert told(run).endswith("But nobody can answer: there is no group 'bosses'.")
+
+
+def test_an_approval_whose_people_are_gone_says_that_nobody_can_answer() -> None:
+    boss = User.objects.create_user("boss")
+    run = start([{**ASK, "with": {"users": ["boss"]}}])
+    assert told(run).endswith("a person who is named.")
+    User.objects.filter(pk=boss.pk).update(is_active=False)
+    assert told(run).endswith("But nobody can answer: none of the users it names is there and active.")
+    content_type = ContentType.objects.get_for_model(User)
+    held = Permission.objects.create(codename="approve", name="Approve", content_type=content_type)
+    run = start([{**ASK, "with": {"permission": "auth.approve"}}])
+    assert told(run).endswith("somebody with the permission auth.approve.")
+    held.delete()
+    assert told(run).endswith("But nobody can answer: there is no permission 'auth.approve'.")

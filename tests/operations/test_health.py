@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import rq
+from django.contrib.auth.models import Group, User
 from django.db import connections
 from django.utils import timezone
 
@@ -181,6 +182,27 @@ def test_a_database_that_is_down_is_said_and_the_others_are_looked_at(
     assert done.code == 1
     assert "Database 'default' does not answer: " in done.err
     assert "Database other: clocks: " in done.out
+
+
+def test_approvals_that_nobody_can_answer_are_told_with_the_reason(clock: None, manage: Manage) -> None:
+    bosses = Group.objects.create(name="bosses")
+    boss = User.objects.create_user("boss")
+    for name, who in (("one", {"group": "bosses"}), ("two", {"users": ["boss"]})):
+        define(name, steps=[{"name": "ok", "type": "flow.approval", "with": who}])
+    first, _second, named = trigger("one"), trigger("one"), trigger("two")
+    assert problems() == ""
+    Group.objects.filter(pk=bosses.pk).update(name="managers")
+    boss.delete()
+    assert problems().splitlines() == [
+        f"Database 'default': nobody can answer 2 approvals, such as 'ok' of run {first.pk}: there is no "
+        "group 'bosses'. Put that right, or skip the steps.",
+        f"Database 'default': nobody can answer the approval 'ok' of run {named.pk}: none of the users it "
+        "names is there and active. Put that right, or skip the step.",
+    ]
+    assert manage("workflow_health").code == 1
+    assert (
+        json.loads(manage("workflow_health", "--json").out)["databases"][0]["unanswerable"][0]["count"] == 2
+    )
 
 
 def test_monitoring_reads_json(clock: None, manage: Manage) -> None:
