@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from ..engine import create
 from ..exceptions import WorkflowNotFound
 from ..models import Run, Workflow
+from ..storable import is_storable_text
 
 RunLike = Run | UUID | str | tuple[str, str]
 
@@ -39,10 +40,10 @@ def find_run(run: RunLike, using: str | None) -> Run:
         return run
     runs = Run.objects.using(create.write_alias(using))
     try:
-        found = runs.filter(**lookup_of(run))
+        is_possible = all(is_storable_text(str(value)) for value in lookup_of(run).values())
+        row = runs.filter(**lookup_of(run)).first() if is_possible else None
     except ValidationError:
-        found = runs.none()
-    row = found.first()
+        row = None
     if row is None:
         raise WorkflowNotFound(f"no run {run!r} on database {runs.db!r}")
     return row

@@ -15,7 +15,7 @@ from ..exceptions import NotAllowed, VerbRefused
 from ..models import Answer, Run, RunAction, StepRun
 from ..params import declared_params
 from ..status import StepStatus, WaitingFor
-from ..storable import clean_text
+from ..storable import clean_text, is_storable_text
 from .approvers import why_not
 from .gate import StaleClaim, lock_run
 from .hand_over import hand_over
@@ -73,7 +73,10 @@ def answer(
 
 def _find(run: Run, step: str | StepRun, using: str) -> StepRun:
     rows = StepRun.objects.using(using).filter(run=run)
-    rows = rows.filter(pk=step.pk) if isinstance(step, StepRun) else rows.filter(step=step)
+    if isinstance(step, StepRun):
+        rows = rows.filter(pk=step.pk)
+    else:
+        rows = rows.filter(step=step) if is_storable_text(step) else rows.none()
     waiting = list(rows.filter(status=StepStatus.WAITING, waiting_for=WaitingFor.APPROVAL)[:2])
     if not waiting:
         raise VerbRefused(f"step {str(step)!r} of run {run.pk} waits for no approval: {_why_none(rows)}.")

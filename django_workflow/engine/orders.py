@@ -47,7 +47,9 @@ def find_workflow(name: str, using: str) -> Workflow:
 
     Raises ``WorkflowNotFound`` for an unknown name, and for one that was never published.
     """
-    workflow = _memory.get((using, name)) or Workflow.objects.using(using).filter(name=name).first()
+    workflow = _memory.get((using, name))
+    if workflow is None and is_storable_text(name):
+        workflow = Workflow.objects.using(using).filter(name=name).first()
     if workflow is None:
         known = ", ".join(Workflow.objects.using(using).values_list("name", flat=True)[:20])
         raise WorkflowNotFound(
@@ -104,14 +106,15 @@ def make_order(
     ``ValueError`` for a key that is not text of 1 to 255 characters.
     """
     if key is not None:
-        _check_key(key)
+        check_key(key)
     program = None if workflow.published_id is None else get_program(workflow.published_id, using)
     return Order(
         input=_check_input(workflow, program, {} if given is None else given, using), key=key, subject=subject
     )
 
 
-def _check_key(key: object) -> None:
+def check_key(key: object) -> None:
+    """Raise ``ValueError`` for what cannot be the key of a run."""
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not is_storable_text(key):
         raise ValueError(
             f"a key is text of 1 to {MAX_KEY} characters without NUL or lone surrogates, not {key!r:.80}"

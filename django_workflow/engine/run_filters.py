@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 
 from ..models import Run, RunQuerySet, StepRun
 from ..status import FINAL_RUN, LIVE_STEP, RunStatus, StepStatus
+from ..storable import is_storable_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,7 @@ class RunFilters:
     or failed at, and ``stopped_at`` that of the one whose failure ended it. ``search`` is the beginning of an
     id or a key, or the key of a subject; ``about`` a subject, as ``app.model:key``. ``is_unresolved``:
     failed, and nobody has put it right; ``has_failed_steps``: done, though steps failed. Moments are aware.
-    Raises ``ValueError`` for a status that there is
-    not.
+    Raises ``ValueError`` for a status that there is not, and for text that no database takes.
     """
 
     workflow: str = ""
@@ -44,6 +44,11 @@ class RunFilters:
         unknown = sorted(set(self.status) - set(RunStatus.values))
         if unknown:
             raise ValueError(f"no run has the status {unknown[0]!r}; known are {', '.join(RunStatus.values)}")
+        for name, value in asdict(self).items():
+            if isinstance(value, str) and not is_storable_text(value):
+                raise ValueError(
+                    f"the filter {name} has a NUL or a lone surrogate, and no run has: {value!r:.80}"
+                )
 
     @property
     def is_empty(self) -> bool:

@@ -23,6 +23,7 @@ from .gate import StaleClaim
 from .give_back import RunIsBusy, lock_if_free
 from .hand_over import hand_over
 from .now import database_now
+from .orders import check_key
 from .verbs import note_action
 
 logger = logging.getLogger("django_workflow")
@@ -68,8 +69,9 @@ def send_to_key(
 ) -> bool:
     """Store an event for the run with that key, as ``send_to_run`` does.
 
-    Where there is no such run yet, the event is kept for it.
+    Where there is no such run yet, the event is kept for it. Raises ``ValueError`` for what is no key, too.
     """
+    check_key(key)
     run_id = _run_with(using, workflow.pk, key)
     if run_id is not None:
         return send_to_run(using, run_id, name, payload, event_id=event_id)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..codec import decode, load
 from ..references import alias_of
 from ..status import FINAL_RUN, RunStatus
+from ..storable import is_storable_text
 from .bulk_action import BulkAction
 from .keys import uuid7
 from .row import Row, RowQuerySet
@@ -78,6 +79,8 @@ class RunQuerySet(RowQuerySet["Run"]):
 
         Each is read from an index of its own.
         """
+        if not is_storable_text(text):
+            return self.none()
         found = Q(key__startswith=text) | (~Q(subject_type="") & Q(subject_id=text))
         ids = _ids_from(text)
         return self.filter(found if ids is None else found | Q(pk__range=ids))

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from ..exceptions import Rejected
 from ..retry import type_name
 from ..status import FINAL_STEP, StepStatus, WaitingFor
+from ..storable import is_storable_text
 from .approvable import User, is_own_question, may_be_answered
 from .keys import uuid7
 from .row import Row, RowQuerySet
@@ -72,6 +73,8 @@ class StepRunQuerySet(RowQuerySet["StepRun"]):
 
     def latest_for(self, step: str) -> StepRun | None:
         """Return the latest attempt of the step named ``step`` (of the step itself where it has items)."""
+        if not is_storable_text(step):
+            return None
         return self.filter(step=step, index=-1).order_by("visit", "attempt").last()
 
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 
-from django_workflow import cancel_run, define, trigger, trigger_many
+from django_workflow import (
+    VerbRefused,
+    WorkflowNotFound,
+    approve,
+    cancel_run,
+    define,
+    send_event,
+    trigger,
+    trigger_many,
+)
+from django_workflow.engine.run_filters import RunFilters
 from django_workflow.models import Run, Workflow
 from tests.support.runs import in_threads
 from tests.testapp.models import Note
@@ -141,3 +154,26 @@ def test_a_run_is_found_by_workflow_and_key() -> None:
     define("late", steps=[{"type": "tests.note", "delay": "1h"}])
     run = trigger("late", key="k")
     assert cancel_run(("late", "k")).pk == run.pk
+
+
+@pytest.mark.parametrize("text", ["a\0", "\ud800"])
+def test_text_that_no_database_takes_finds_nothing(text: str) -> None:
+    run = trigger("flow")
+    calls = (
+        partial(trigger, text),
+        partial(cancel_run, ("flow", text)),
+        partial(cancel_run, (text, "key")),
+        partial(cancel_run, text),
+        partial(send_event, (text, "key"), "paid"),
+    )
+    for call in calls:
+        with pytest.raises(WorkflowNotFound):
+            call()
+    assert run.output_of(text) is None
+    assert not Run.objects.search(text).exists()
+    with pytest.raises(VerbRefused):
+        approve(run, text, by=User.objects.create_superuser("root"))
+    with pytest.raises(ValueError, match="a key is text of 1 to 255"):
+        send_event(("flow", text), "paid")
+    with pytest.raises(ValueError, match="the filter key has a NUL or a lone surrogate"):
+        RunFilters(key=text)
