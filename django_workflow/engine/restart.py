@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,12 +97,33 @@ def _refuse_unapproved(old: Run, new: Run, asked: Restart, graph: Graph) -> None
     if asked.from_step is None or new.input == old.input:
         return
     region = graph.region(asked.from_step)
-    asking = [name for name, step in graph.steps.items() if step.type == APPROVAL and name not in region]
-    if asking:
+    kept = [name for name in graph.steps if name not in region]
+    asking = [(name, f"{name!r}") for name in kept if graph.steps[name].type == APPROVAL]
+    name, approval = next(iter(asking), None) or _approval_of_called(old, kept) or ("", "")
+    if name:
         raise VerbRefused(
             f"run {old.pk} cannot be restarted from {asked.from_step!r} with another input: the approval "
-            f"{asking[0]!r} would not be asked for it; restart from the start, or from {asking[0]!r}."
+            f"{approval} would not be asked for it; restart from the start, or from {name!r}."
         )
+
+
+def _approval_of_called(run: Run, names: Sequence[str]) -> tuple[str, str] | None:
+    """Return which of the steps ``names`` called a run with an approval, at any depth, and which approval."""
+    using, seen = run._state.db or "default", set[UUID]()
+    calls = StepRun.objects.using(using).filter(run=run, step__in=names, child__isnull=False)
+    level = dict(calls.order_by("-created_at").values_list("child", "step"))
+    while level:
+        seen |= level.keys()
+        versions = Run.objects.using(using).filter(pk__in=level).values_list("pk", "version")
+        for pk, version in versions:
+            steps = {} if version is None else get_program(version, using).graph.steps
+            asking = [name for name, step in steps.items() if step.type == APPROVAL]
+            if asking:
+                return level[pk], f"{asking[0]!r} of the run that {level[pk]!r} called"
+        called = StepRun.objects.using(using).filter(run__in=level, child__isnull=False)
+        deeper = called.values_list("child", "run")
+        level = {child: level[caller] for child, caller in deeper if child not in seen}
+    return None
 
 
 def _make_run(

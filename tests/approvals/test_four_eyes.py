@@ -172,3 +172,33 @@ def test_another_input_does_not_pass_an_approval_that_was_not_needed_for_the_fir
     old = trigger("pay", {"amount": 10})
     with pytest.raises(VerbRefused, match="'ok' would not be asked"):
         restart_run(old, from_step="pay", input={"amount": 1_000_000})
+
+
+CALL = {
+    "name": "call",
+    "type": "flow.call",
+    "with": {"workflow": "child", "input": {"amount": "{{ amount }}"}},
+}
+
+
+def test_who_restarts_the_caller_asks_for_what_the_called_run_approves(boss: User, chief: User) -> None:
+    define("child", steps=[OK])
+    define("middle", steps=[CALL])
+    define("pay", steps=[{**CALL, "with": {**CALL["with"], "workflow": "middle"}}, PAY])
+    old = cancel_run(trigger("pay", {"amount": 10}))
+    restart_run(old, input={"amount": 1_000_000}, by=boss)
+    demand_others(Run.objects.get(workflow__name="child", finished_at=None), boss, chief=chief)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_another_input_does_not_pass_for_what_was_approved_in_a_called_run(boss: User, depth: int) -> None:
+    define("child", steps=[OK])
+    define("middle", steps=[CALL])
+    call = {**CALL, "with": {**CALL["with"], "workflow": "child" if depth == 1 else "middle"}}
+    define("pay", steps=[call, PAY])
+    old = trigger("pay", {"amount": 10})
+    approve(Run.objects.get(workflow__name="child"), "ok", by=boss)
+    assert fresh(old).status == "done"
+    with pytest.raises(VerbRefused, match="approval 'ok' of the run that 'call' called would not be asked"):
+        restart_run(fresh(old), from_step="pay", input={"amount": 1_000_000})
+    assert restart_run(fresh(old), from_step="pay", input={"amount": 10}).state["paid"] == 10
