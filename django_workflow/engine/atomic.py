@@ -29,13 +29,16 @@ def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | Non
 
     If either fails, nothing of it stays but the failure's record. Raises ``NotRecorded``.
     """
-    before = copy(claim.run)
+    before, reports = copy(claim.run), list[Report]()
+    act = partial(_attempt_atomic, claim, handler, before, reports, keep=keep)
     try:
-        report, recording = repeat(partial(_attempt_atomic, claim, handler, before, keep=keep), claim.using)
+        report, recording = repeat(act, claim.using)
     except DatabaseError as error:
         if isinstance(error, (OperationalError, InterfaceError)) and is_lost(claim.using, error):
             raise NotRecorded from error
         report, recording = report_error(error), None
+        if reports:
+            report = reports[-1].conceal(report)
     if recording is not None:
         return conclude(claim, recording)
     _restore(claim, before)
@@ -43,7 +46,7 @@ def execute_atomic(claim: Claim, handler: Handler, *, keep: Keep) -> Claim | Non
 
 
 def _attempt_atomic(
-    claim: Claim, handler: Handler, before: Run, *, keep: Keep
+    claim: Claim, handler: Handler, before: Run, reports: list[Report], *, keep: Keep
 ) -> tuple[Report, Recording | None]:
     _restore(claim, before)
     with ExitStack() as until_committed, transaction.atomic(using=claim.using):
@@ -52,6 +55,7 @@ def _attempt_atomic(
         earlier = count_callbacks(claim.using)
         with watching(claim):
             report = attempt(claim, handler)
+        reports.append(report)
         if isinstance(report.result, Erred):
             transaction.set_rollback(True, using=claim.using)
             return report, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -241,7 +241,7 @@ def understand(going: Attempt, outcome: Any) -> Report:
 
 
 def _conceal(going: Attempt, report: Report) -> Report:
-    report = conceal(report, going.secrets)
+    report = replace(conceal(report, going.secrets), conceal=partial(_conceal, going))
     if not (report.lines or isinstance(report.result, Erred)):
         return report
     return conceal_texts(report, _hidden_from(going, report.output, report.changes.written))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,10 @@ from .orders import Call
 
 MAX_ERROR = 10_000
 MAX_TRACEBACK = 50_000
+
+
+def _as_it_is(report: Report) -> Report:
+    return report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class Report:
     child_id: UUID | None = None
     # A run to start with the recording.
     call: Call | None = None
+    # Stars, in the report of an error that comes later, what this attempt was given and is in no row.
+    conceal: Callable[[Report], Report] = field(default=_as_it_is, compare=False, repr=False)
 
 
 def report_error(

@@ -33,7 +33,7 @@ def record_safely(claim: Claim, report: Report, *, keep: Keep) -> Claim | None:
     except DatabaseError as error:
         if isinstance(report.result, Erred):
             raise
-        return record(claim, report_error(error, report.params), keep=keep)
+        return record(claim, report.conceal(report_error(error, report.params)), keep=keep)
 
 
 def repeat(act: Callable[[], Outcome], using: str) -> Outcome:

@@ -15,6 +15,7 @@ from django_workflow import Secret, Sleep, StepContext, define
 from django_workflow.exceptions import DefinitionError
 from django_workflow.models import StepRun
 from tests.support.runs import let_time_pass, start, step_run
+from tests.testapp.models import Note, Order
 
 
 class Login(TypedDict):
@@ -202,3 +203,17 @@ def test_an_output_that_was_recorded_by_another_worker_is_hidden_too(register: C
 
     steps = [{"name": "ask", "type": "tests.ask"}, {"name": "tell", "type": "tests.tell"}]
     assert step_run(let_time_pass(start(steps)), "tell").logs == ["read ********"]
+
+
+@secrets
+def test_what_the_database_quotes_at_the_commit_is_starred(register: Callable[..., Any]) -> None:
+    @register("tests.leaky", atomic=True)
+    def leaky(pin: Secret) -> None:
+        Note.objects.create(text=pin)
+        Order.objects.create(number="1", customer_id=int(pin))  # refused at the commit, with the key
+
+    run = start([{"name": "ask", "type": "tests.leaky", "with": {"pin": "pin"}}])
+    row = step_run(run, "ask")
+    assert row.error_type == "django.db.utils.IntegrityError"
+    for text in (row.error, row.traceback, run.error):
+        assert "471100" not in text
