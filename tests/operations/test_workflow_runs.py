@@ -330,3 +330,18 @@ def test_a_dry_run_counts_what_would_be_refused(
     assert ("refused: run" in done.err) == ("refused" in out)
     assert list(Run.objects.order_by("pk").values()) == before
     assert (BulkAction.objects.count(), attempts()) == (0, [1, 1, 1, 1])
+
+
+def test_json_says_how_many_failed_again_and_what_a_dry_run_would_do(manage: Manage) -> None:
+    several(2, FAIL)
+    rehearsed = json.loads(manage("workflow_runs", "retry", "--all", "--dry-run", "--json").out)
+    assert rehearsed == {
+        "verb": "retry",
+        "dry_run": True,
+        "total": 2,
+        "tried": 2,
+        "refused": 0,
+        "refusals": {},
+    }
+    answer = json.loads(manage("workflow_runs", "retry", "--all", "--json").out)
+    assert (answer["done"], answer["refused"], answer["failed"]) == (2, 0, 2)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -134,6 +134,9 @@ class Command(BaseCommand):
         self._follow(bulk)
 
     def _rehearse(self, name: str, found: Rehearsal) -> None:
+        if self.as_json:
+            self._write_json({"verb": name, "dry_run": True, **asdict(found)})
+            return
         refused = f", refused {found.refused:,}" if found.refused else ""
         more = found.total - found.tried
         untried = f"; {more:,} more were not tried" if more else ""
@@ -170,11 +173,11 @@ class Command(BaseCommand):
         self._show_end(bulk)
 
     def _show_end(self, bulk: BulkAction) -> None:
+        failed = count_failed(self.using, bulk)
         if self.as_json:
             counts = {name: getattr(bulk, name) for name in ("total", "done", "refused", "refusals")}
-            self._write_json({"bulk": str(bulk.pk), "verb": bulk.verb, **counts})
+            self._write_json({"bulk": str(bulk.pk), "verb": bulk.verb, **counts, "failed": failed})
         else:
-            failed = count_failed(self.using, bulk)
             self.stdout.write(f"{_progress(bulk)}{f'; {failed:,} of these failed' if failed else ''}.")
             self._tell_refusals(bulk.refusals)
         if bulk.refused:
