@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connections, router
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -24,13 +23,14 @@ from ..engine.run_filters import read_filters as read_stored
 from ..exceptions import NotStorable
 from ..insight.filters_in_words import describe_filters
 from ..models import BulkAction, Run
+from ..models.row import count_up_to
 from ..status import RunStatus
 from .allowed import check_may_view, is_allowed
 from .bulk_page import show_title
 from .confirming import ask
 from .links import list_url, row_url
 from .pages import render_page
-from .read_only import can_see
+from .read_only import MOST_COUNTED, can_see, show_count
 from .run_list import READERS, read_filters
 from .verb_forms import VerbForm
 from .verbs import BY_NAME, VERBS, RunVerb
@@ -47,19 +47,17 @@ def show_verbs(page: admin.ModelAdmin[Any], request: HttpRequest) -> HttpRespons
     _check_is_whole(page, request)
     using = router.db_for_write(Run)
     filters = read_filters(request.GET, database_now(using))
-    counts = _count(using, filters)
-    verbs = [
-        {
-            "verb": verb,
-            "count": sum(counts.get(status, 0) for status in _statuses(verb, filters)),
-            "url": f"{_url(page, verb)}?{request.GET.urlencode()}",
-        }
-        for verb in VERBS
-        if is_allowed(request, verb.permission)
-    ]
+    counts = _count(using, filters, RunStatus.values)
+    total, verbs = sum(counts.values()), []
+    for verb in VERBS:
+        if is_allowed(request, verb.permission):
+            count = sum(counts[status] for status in _statuses(verb, filters))
+            url = f"{_url(page, verb)}?{request.GET.urlencode()}"
+            verbs.append({"verb": verb, "count": count, "shown_count": show_count(count), "url": url})
     context = {
         "facts": describe_filters(filters),
-        "total": sum(counts.values()),
+        "total": total,
+        "shown_total": show_count(total),
         "verbs": verbs,
         "back": f"{list_url(page.admin_site, Run)}?{request.GET.urlencode()}",
     }
@@ -78,7 +76,7 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
     using = router.db_for_write(Run)
     filters = _filters(verb, request, using)
     back = f"{list_url(page.admin_site, Run)}?{request.GET.urlencode()}"
-    count = select_runs(using, filters).count() if filters.status else 0
+    count = sum(_count(using, filters, filters.status).values())
     if not count:
         page.message_user(request, _("%s: none of these runs allows it now.") % verb.label, messages.INFO)
         return HttpResponseRedirect(back)
@@ -86,7 +84,7 @@ def ask_for_bulk(page: admin.ModelAdmin[Any], request: HttpRequest, name: str) -
     bulk = _start(verb, filters, form, request, using) if request.method == "POST" else None
     if bulk is not None:
         return _show_started(page, request, bulk, back)
-    title = show_title(verb.name, count)
+    title = show_title(verb.name, count, shown=show_count(count))
     stored = {FILTERS: signing.dumps(filters.as_json(), salt=SALT)}
     facts = describe_filters(filters)
     return ask(request, page, title, verb.text, facts=facts, back=back, form=form, hidden=stored)
@@ -134,9 +132,10 @@ def _statuses(verb: RunVerb, filters: RunFilters) -> tuple[str, ...]:
     return tuple(status for status in allowed if status in asked)
 
 
-def _count(using: str, filters: RunFilters) -> Mapping[str, int]:
-    runs = select_runs(using, filters).order_by()
-    return dict(runs.values_list("status").annotate(Count("pk")))
+def _count(using: str, filters: RunFilters, statuses: Iterable[str]) -> Mapping[str, int]:
+    """Return how many runs fit in each status; of each no more are counted than the list counts."""
+    runs = select_runs(using, filters).order_by("-pk")
+    return {status: count_up_to(runs.filter(status=status), MOST_COUNTED) for status in statuses}
 
 
 def _start(

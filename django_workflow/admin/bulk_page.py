@@ -125,10 +125,10 @@ def name_verb(verb: str) -> str:
     return str(BY_NAME[verb].label) if verb in BY_NAME else verb
 
 
-def show_title(verb: str, count: int) -> str:
-    """Return the verb, which is given by its name, and how many runs it is for."""
+def show_title(verb: str, count: int, *, shown: str = "") -> str:
+    """Return the verb, which is given by its name, and how many runs it is for, or what is shown of that."""
     text = ngettext("%(verb)s: %(count)s run", "%(verb)s: %(count)s runs", count)
-    return text % {"verb": name_verb(verb), "count": number_format(count, force_grouping=True)}
+    return text % {"verb": name_verb(verb), "count": shown or number_format(count, force_grouping=True)}
 
 
 def describe(bulk: BulkAction) -> list[str]:

@@ -32,7 +32,7 @@ class RunColumns(Mixed):
         """Return the beginning of the id."""
         return shorten_id(run.pk)
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def shown_status(self, run: Run) -> SafeString:
         """Return the status as a badge; of a run that is done, with how many steps failed."""
         count = len(getattr(run, "failed_steps", ()))

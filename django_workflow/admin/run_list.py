@@ -7,26 +7,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from ..engine.run_filters import ACTIVE, RunFilters, narrow
 from ..insight.passed_over import read_failed_steps
 from ..insight.progress import read_progress
 from ..models import Run, Workflow
+from ..models.row import count_up_to
 from ..status import RunStatus
-from .read_only import LightChangeList
+from .read_only import MOST_COUNTED, LightChangeList, show_count
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
-
-    Pages = Paginator[Any]
-else:
-    Pages = Paginator
 
 Given = Mapping[str, Any]
 
@@ -49,7 +44,6 @@ WINDOWS: Mapping[str, tuple[_StrPromise, timedelta]] = {
 }
 # Of those that failed last, whose error classes are offered.
 LOOKED_AT = 1000
-MOST_COUNTED = 10_000
 
 
 def _since(window: str, now: datetime) -> datetime | None:
@@ -86,8 +80,18 @@ class RunListFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the runs that fit."""
-        given = {self.parameter_name: self.value() or ""}
-        return narrow(queryset, read_filters(given, timezone.now()))  # type: ignore[arg-type]
+        return self._narrow(queryset, self.value() or "")
+
+    def get_facet_queryset(self, changelist: Any) -> dict[str, Any]:
+        """Return how many runs each choice would leave; none is counted further than the list is."""
+        runs = changelist.get_queryset(self.request, exclude_parameters=self.expected_parameters())
+        return {
+            f"{number}__c": show_count(count_up_to(self._narrow(runs, value), MOST_COUNTED))
+            for number, (value, _label) in enumerate(self.lookup_choices)
+        }
+
+    def _narrow(self, runs: Any, value: str) -> QuerySet[Any]:
+        return narrow(runs, read_filters({str(self.parameter_name): value}, timezone.now()))
 
 
 class StateFilter(RunListFilter):
@@ -186,25 +190,6 @@ FILTERS = (
     StepFilter,
     AboutFilter,
 )
-
-
-class CappedPaginator(Pages):
-    """Counts no further than anybody turns pages; ``has_more`` says that it stopped there."""
-
-    @cached_property
-    def count(self) -> int:
-        """The number of rows, at most :data:`MOST_COUNTED`."""
-        return min(self._counted, MOST_COUNTED)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there are more rows than were counted."""
-        return self._counted > MOST_COUNTED
-
-    @cached_property
-    def _counted(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[: MOST_COUNTED + 1].values("pk").count())
 
 
 class RunChangeList(LightChangeList):

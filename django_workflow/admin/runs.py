@@ -21,9 +21,9 @@ from .allowed import is_allowed
 from .bulk import ask_for_bulk, show_verbs
 from .fragments import answer_fragment, poll_after
 from .pages import RowsMixin
-from .read_only import ReadOnlyMixin
+from .read_only import CappedPaginator, ReadOnlyMixin
 from .run_columns import RunColumns
-from .run_list import FILTERS, CappedPaginator, RunChangeList
+from .run_list import FILTERS, RunChangeList
 from .run_live import COLUMNS, etag_of, marks
 from .run_page import RunPage
 from .verb_pages import apply_to_list, show_verb
@@ -80,6 +80,8 @@ class RunAdminMixin(RowsMixin, RunColumns, ReadOnlyMixin, Mixed):
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
+    # For any other order the whole table would be read.
+    sortable_by = ("id_short", "created")
     search_fields = ("id", "key", "subject_id")
     search_help_text = _("The beginning of an id or of a key, or the key of what a run is about.")
     actions = tuple(_selected(verb) for verb in VERBS)

@@ -13,7 +13,7 @@ from ..insight.spans import seconds_taken, show_span
 from ..models import StepRun
 from .allowed import is_allowed
 from .pages import RowsMixin
-from .read_only import LightChangeList, NeverDeletedMixin
+from .read_only import CappedPaginator, LightChangeList, NeverDeletedMixin
 from .showing import NOTHING, shorten_id, show_json, show_text
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ HIDDEN_PAYLOAD = _(
     "Input, state, params, outputs, error messages and logs are hidden: to see them needs "
     "django_workflow.view_run_payload."
 )
+# What an address says of a list that is of one run.
+OF_RUN = "run__id__exact"
 _PAYLOAD_COLUMNS = ("params", "output", "state_changes", "item", "event", "progress")
 
 
@@ -98,8 +100,9 @@ class StepRunAdminMixin(RowsMixin, StepRunTexts, NeverDeletedMixin, Mixed):
         "duration",
     )
     list_filter = ("status", "waiting_for")
-    lookups_of_links = ("run__id__exact",)
+    lookups_of_links = (OF_RUN,)
     list_defer = (*_PAYLOAD_COLUMNS, "error", "traceback", "logs")
+    paginator = CappedPaginator
     show_full_result_count = False
     search_fields = ("step",)
 
@@ -127,6 +130,23 @@ class StepRunAdminMixin(RowsMixin, StepRunTexts, NeverDeletedMixin, Mixed):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return every field of the page."""
         return [name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Return the filters of the list of one run: no index serves them for all step runs."""
+        return super().get_list_filter(request) if OF_RUN in request.GET else ()
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        """Return what is searched in the list of one run."""
+        return super().get_search_fields(request) if OF_RUN in request.GET else ()
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """Return the columns by which the list of one run may be sorted."""
+        return super().get_sortable_by(request) if OF_RUN in request.GET else ()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Say yes to the filters of the list of one run."""
+        is_of_run = request is None or OF_RUN in request.GET
+        return is_of_run and super().lookup_allowed(lookup, value, request)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the list that leaves big columns out."""

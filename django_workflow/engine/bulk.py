@@ -81,15 +81,15 @@ def start_bulk(
     or who calls ``advance``. Raises ``ValueError`` for an unknown verb, or for the wrong arguments.
     """
     chosen = filters_for(verb, filters, arguments)
-    runs, now = select_runs(using, chosen), database_now(using)
-    newest = runs.order_by("-pk").values_list("pk", flat=True).first()
+    total, now = select_runs(using, chosen).count(), database_now(using)
+    newest = Run.objects.using(using).order_by("-pk").values_list("pk", flat=True).first() if total else None
     bulk = BulkAction.objects.using(using).create(
         verb=verb,
         filters=chosen.as_json(),
         arguments=dict(arguments or {}),
         by_id=None if by is None else by.pk,
         note=clean_text(note),
-        total=runs.count(),
+        total=total,
         until=newest,
         created_at=now,
         due_at=None if newest is None else now,

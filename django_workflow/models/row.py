@@ -29,6 +29,15 @@ class RowQuerySet(models.QuerySet[M]):
         return str(router.db_for_write(self.model, **self._hints))
 
 
+def count_up_to(rows: models.QuerySet[Any], most: int) -> int:
+    """Return how many rows there are; ``most`` + 1 where there are more.
+
+    They are counted in their order: those that are asked for are often together in it. The database does not
+    know that, and would begin to look for them at the other end of the table.
+    """
+    return rows[: most + 1].values("pk").count()
+
+
 class Row(models.Model):
     """A row of the app. Its manager also reads what a foreign key leads to."""
 

@@ -202,7 +202,13 @@ class Run(Row):
                 name="workflow_run_restarts",
                 condition=Q(restarted_from__isnull=False),
             ),
-            # The pages of the admin: a workflow's latest runs, what failed lately, the beginning of a key.
+            # The filters of lists and commands: by error class, by age, a workflow's latest runs, what failed
+            # lately, the beginning of a key. None names a column that a recording of a step changes, such as
+            # the run's step: PostgreSQL would have to write to every index then.
+            models.Index(
+                fields=("error_type", "id"), name="workflow_run_errors", condition=~Q(error_type="")
+            ),
+            models.Index(fields=("created_at",), name="workflow_run_created"),
             models.Index(fields=("workflow", "-id"), name="workflow_run_latest"),
             models.Index(fields=("status", "finished_at"), name="workflow_run_ended"),
             models.Index(

@@ -190,6 +190,12 @@ class StepRun(Row):
                 name="workflow_step_run_to_answer",
                 condition=LIVE & Q(waiting_for="approval"),
             ),
+            # The runs that a step of this name has failed in.
+            models.Index(
+                fields=("step", "run"),
+                name="workflow_step_run_failed",
+                condition=Q(status=StepStatus.FAILED, current=True),
+            ),
             # The failures that runs went on after, of one run and lately.
             models.Index(fields=("run",), name="workflow_step_run_passed", condition=Q(handled=True)),
             models.Index(

@@ -153,7 +153,7 @@ def test_the_index_lists_workflows_and_runs(admin_client: Client) -> None:
         ("workflow", "managed_by__exact=%00"),
         ("workflow", "q=a%00"),
         ("run", "state=%00&workflow=%00&step=%00"),
-        ("steprun", "status__exact=%00"),
+        ("steprun", "run__id__exact=%00&status__exact=%00"),
         ("workflowversion", "q=%00&workflow__id__exact=%00"),
         ("bulkaction", "q=%00"),
         ("failure", "window=%00"),

@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_workflow import cancel_run, define, pause_run, restart_run, retry_run, trigger
-from django_workflow.admin import run_list
+from django_workflow.admin import bulk, read_only, run_list
+from django_workflow.engine.control import end_overdue
 from django_workflow.models import BulkAction, Run
 from tests.support.admin_step_types import MENDED
 
@@ -129,17 +130,56 @@ def test_a_page_costs_nine_queries(admin_client: Client, make_run: MakeRun, quer
 def test_a_long_list_is_counted_only_so_far(
     admin_client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_list, "MOST_COUNTED", 3)
+    monkeypatch.setattr(read_only, "MOST_COUNTED", 3)
     page = admin_client.get(LIST)
     assert page.context["cl"].result_count == 3
     assert "10 000+" in page.text
-    monkeypatch.setattr(run_list, "MOST_COUNTED", 5)
+    monkeypatch.setattr(read_only, "MOST_COUNTED", 5)
     assert "10 000+" not in admin_client.get(LIST).text
 
 
 def test_the_list_says_how_far_runs_are(admin_client: Client, make_run: MakeRun) -> None:
     make_run(ECHO, FAIL, {**ECHO, "name": "after"}, {**ECHO, "name": "never", "needs": "jump"})
     assert "1 of 3" in admin_client.get(LIST).text
+
+
+def test_no_count_goes_further_than_the_list(
+    admin_client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_only, "MOST_COUNTED", 1)
+    monkeypatch.setattr(run_list, "MOST_COUNTED", 1)
+    monkeypatch.setattr(bulk, "MOST_COUNTED", 1)
+    assert "active (1+)" in admin_client.get(LIST, {"_facets": "True"}).text
+    assert "1+ runs fit the list" in admin_client.get(f"{LIST}bulk/").text
+    assert "Cancel: 1+ runs" in admin_client.get(f"{LIST}bulk/cancel/?state=active").text
+    assert "Retry: 1 run" in admin_client.get(f"{LIST}bulk/retry/?state=failed").text
+
+
+def test_lists_are_sorted_and_filtered_by_nothing_that_would_read_a_table(
+    admin_client: Client, runs: dict[str, Run]
+) -> None:
+    newest_first = list(Run.objects.order_by("-pk"))
+    for column in range(len(admin_client.get(LIST).context["cl"].list_display)):
+        found = list(admin_client.get(LIST, {"o": f"-{column}"}).context["cl"].result_list)
+        assert found == newest_first
+    steps = "/admin/django_workflow/steprun/"
+    assert admin_client.get(steps, {"status__exact": "failed"}).status_code == 400
+    assert not admin_client.get(steps).context["cl"].has_filters
+    of_run = {"run__id__exact": str(runs["failed"].pk)}
+    assert admin_client.get(steps, of_run).context["cl"].has_filters
+    assert admin_client.get(steps, {**of_run, "q": "broken"}).context["cl"].result_count == 1
+    assert admin_client.get(steps, {**of_run, "q": "other"}).context["cl"].result_count == 0
+
+
+def test_a_run_whose_time_was_over_is_found_by_the_step_it_was_at(
+    admin_client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    define("late", steps=[SLEEP], timeout="1m")
+    with django_capture_on_commit_callbacks(execute=True):
+        late = trigger("late")
+    end_overdue("default", timezone.now() + timedelta(hours=1))
+    assert shown(admin_client, stopped_at="rest") == {late}
+    assert shown(admin_client, stopped_at="other") == set()
 
 
 def test_facets_count_on_demand(admin_client: Client, runs: dict[str, Run]) -> None:

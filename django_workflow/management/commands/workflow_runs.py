@@ -21,10 +21,13 @@ from ...engine.create import write_alias
 from ...engine.run_filters import RunFilters, select_runs
 from ...exceptions import WorkflowError
 from ...models import BulkAction, Run
+from ...models.row import count_up_to
 from ..run_options import add_arguments_of_verbs, add_filters, arguments_of, filters_of, find_user, read_ids
 from ..run_report import moment
 
 LIST, FOLLOW = "list", "follow"
+# So many runs are counted beside those that are listed.
+MOST_COUNTED = 10_000
 INTERRUPTED = 130
 # In seconds: between two looks at a bulk action that another process goes on with, or that has to wait,
 PAUSE = 0.3
@@ -79,14 +82,17 @@ class Command(BaseCommand):
 
     def _list(self, ids: Sequence[UUID], filters: RunFilters, limit: int) -> None:
         runs = Run.objects.using(self.using).filter(pk__in=ids) if ids else select_runs(self.using, filters)
-        found = list(runs.select_related("workflow").order_by("-pk")[: max(limit, 1)])
+        # Beginning with the newest of the old ones, and not with the newest of all.
+        runs = runs.order_by("-created_at" if filters.created_before else "-pk")
+        found = list(runs.select_related("workflow")[: max(limit, 1)])
         if self.as_json:
             self._write_json([_run_as_json(run) for run in found])
             return
         for run in found:
             self.stdout.write(_describe(run))
-        if (more := runs.count() - len(found)) > 0:
-            self.stderr.write(f"… and {more:,} more: --limit shows more.", style_func=str)
+        if (more := count_up_to(runs, len(found) + MOST_COUNTED) - len(found)) > 0:
+            shown = f"{more:,}" if more <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+            self.stderr.write(f"… and {shown} more: --limit shows more.", style_func=str)
 
     def _do_each(self, name: str, verb: BulkVerb, ids: Sequence[UUID], options: dict[str, Any]) -> None:
         arguments = arguments_of(name, verb, options)
