@@ -113,9 +113,15 @@ def export_text(workflow: Workflow, *, format: Format) -> str:
 
 
 def sync_after_migrate(
-    *, using: str, apps: Any = installed_apps, app_config: AppConfig | None = None, **options: Any
+    *,
+    using: str,
+    apps: Any = installed_apps,
+    app_config: AppConfig | None = None,
+    verbosity: int = 0,
+    stdout: Any = None,
+    **options: Any,
 ) -> None:
-    """Receive ``post_migrate``: sync where this release's tables are; log what is refused as errors.
+    """Receive ``post_migrate``: sync where this release's tables are; say what changed, and log it too.
 
     Nothing is asked of the database where no app ships a file, for every flush of a test database comes here.
     """
@@ -125,6 +131,8 @@ def sync_after_migrate(
                 logger.error("%s was not synced on database %r: %s", each.source, using, each.note)
             elif each.verdict in CHANGES:
                 logger.info("Workflow %r: %s from %s.", each.name, each.verdict, each.source)
+                if verbosity >= 1 and stdout is not None:
+                    stdout.write(f"  Workflow {each.name}: {each.verdict} from {each.source}, {each.note}")
 
 
 def _has_tables(apps: Any) -> bool:

@@ -323,6 +323,17 @@ def test_migrate_syncs(ship: Ship) -> None:
     assert greeting() == "hi"
 
 
+def test_migrate_says_what_it_published_and_nothing_where_nothing_changed(ship: Ship, manage: Manage) -> None:
+    ship("hello.yaml", HELLO)
+    line = "  Workflow hello: {} from testapp/workflows/hello.yaml, version {}\n"
+    assert line.format("created", 1) in manage("migrate").out
+    assert "hello" not in manage("migrate").out
+    ship("hello.yaml", OTHER)
+    assert manage("migrate", verbosity=0).out == ""
+    ship("hello.yaml", HELLO)
+    assert line.format("updated", 3) in manage("migrate").out
+
+
 def test_a_broken_file_is_logged_and_breaks_no_migrate(ship: Ship, caplog: pytest.LogCaptureFixture) -> None:
     ship("broken.yaml", BROKEN)
     ship("hello.yaml", HELLO)
