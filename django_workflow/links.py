@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.urls import NoReverseMatch, reverse
 from django.utils.crypto import salted_hmac
@@ -14,9 +14,20 @@ from django.utils.crypto import salted_hmac
 from .conf import get_settings
 from .exceptions import PermanentError
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
 SALT = "django_workflow.approval"
 # How long a link holds where the step has no deadline.
 LONGEST = timedelta(days=30)
+NO_BASE_URL = (
+    'the links in the mails of an approval begin with DJANGO_WORKFLOW["BASE_URL"], and that is not set: '
+    'set it to the address of the site, such as "https://shop.example"'
+)
+NO_URLS = (
+    "the links in the mails of an approval lead to a page of this app, and its URLs are not included: add "
+    'path("workflows/", include("django_workflow.urls")) to the urlpatterns of the project'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +62,12 @@ def link_url(link: ApprovalLink) -> str:
     """
     base = get_settings().BASE_URL.rstrip("/")
     if not base:
-        raise PermanentError(
-            'a mail with a link needs DJANGO_WORKFLOW["BASE_URL"], such as "https://shop.example", '
-            "and it is empty"
-        )
+        raise PermanentError(NO_BASE_URL)
     token = signing.dumps([link.using, link.step_run_id.hex, link.user, link.mark], salt=SALT)
     try:
         return base + reverse("django_workflow:approval", args=[token])
     except NoReverseMatch:
-        raise PermanentError(
-            "a mail with a link needs the URLs of this app: add "
-            'path("workflows/", include("django_workflow.urls")) to the urlpatterns of the project'
-        ) from None
+        raise PermanentError(NO_URLS) from None
 
 
 def read_token(token: str) -> ApprovalLink:

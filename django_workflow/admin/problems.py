@@ -10,7 +10,7 @@ from django.db import router
 
 from ..definition.reading import STEP_KEYS, read_definition
 from ..definition.spec import Problem, WorkflowSpec, first_problems
-from ..engine.publish import check_definition
+from ..engine.judge import check_definition
 from ..engine.recursion import check_recursion
 from ..models import Step, Workflow
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning
 from django.db import OperationalError, ProgrammingError, connections, router
 from django.db.models import Q
 
-from ..engine.publish import check_definition
+from ..engine.judge import check_definition
+from ..links import NO_BASE_URL
 from ..models import Run, Workflow, WorkflowVersion
+from ..spelling import some
 
 HINT = (
     "Keep the old type as an alias (@step(…, aliases=[…])) and old params as optional ones until the live "
     "runs are over, and publish a version that fits."
 )
+NO_URL_HINT = "Set it to the address of the site, such as 'https://shop.example'."
 
 
 def check_versions(
@@ -23,8 +26,8 @@ def check_versions(
 ) -> list[CheckMessage]:
     """W005: a version, published or with live runs, whose types or params no longer fit the code.
 
-    A warning, because ``migrate`` checks its database too, and the sync after it may be what publishes the
-    version that fits.
+    W007: one with an approval that is to send links, and ``BASE_URL`` is not set. Both are warnings, because
+    ``migrate`` checks its database too, and the sync after it may be what publishes the version that fits.
     """
     return [message for alias in databases or () for message in _check_database(alias)]
 
@@ -35,7 +38,7 @@ def _check_database(alias: str) -> list[CheckMessage]:
     try:
         if WorkflowVersion._meta.db_table not in connections[alias].introspection.table_names():
             return []
-        return [message for version in _in_use(alias) if (message := _check(version, alias)) is not None]
+        return [message for version in _in_use(alias) for message in _check(version, alias)]
     except (OperationalError, ProgrammingError):
         # The tables are of another release, and migrate, which comes here too, will change them; or the
         # database is down, and Django 6.1 asks each one whether the command needs it or not.
@@ -49,11 +52,13 @@ def _in_use(alias: str) -> Any:
     return versions.only("number", "spec", "workflow__name", "workflow__published").select_related("workflow")
 
 
-def _check(version: WorkflowVersion, alias: str) -> CheckMessage | None:
+def _check(version: WorkflowVersion, alias: str) -> Iterator[CheckMessage]:
     _spec, problems = check_definition(version.spec)
-    errors = [str(problem) for problem in problems if problem.level == "error"]
-    if not errors:
-        return None
     use = "published" if version.workflow.published_id == version.pk else "with live runs"
-    text = f"Version {version.number} of workflow {version.workflow.name!r} ({use}) no longer fits the code: "
-    return Warning(text + "; ".join(errors) + ".", HINT, f"database {alias!r}", "django_workflow.W005")
+    whose = f"Version {version.number} of workflow {version.workflow.name!r} ({use})"
+    if errors := [str(problem) for problem in problems if problem.level == "error"]:
+        text = f"{whose} no longer fits the code: {'; '.join(errors)}."
+        yield Warning(text, HINT, f"database {alias!r}", "django_workflow.W005")
+    if steps := [problem.step for problem in problems if problem.message == NO_BASE_URL]:
+        text = f"{whose} sends links by mail in {some(steps)}, and BASE_URL is not set: these steps fail."
+        yield Warning(text, NO_URL_HINT, "settings.DJANGO_WORKFLOW['BASE_URL']", "django_workflow.W007")

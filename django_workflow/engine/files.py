@@ -15,9 +15,8 @@ from django.apps import apps
 from ..definition.reading import SLUG
 from ..definition.spec import Problem
 from ..definition.text import Format, read_text
-from ..definition.validate import check_definition
 from ..exceptions import DefinitionError
-from ..registry import get_handler
+from .judge import check_definition
 
 FOLDER = "workflows"
 FORMATS: Mapping[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
@@ -63,7 +62,7 @@ def find_problems(file: ShippedFile) -> list[Problem]:
     """Return everything wrong with a file, errors and warnings."""
     if not file.data:
         return list(file.troubles)
-    _spec, problems = check_definition(file.data, get_handler)
+    _spec, problems = check_definition(file.data)
     return [*file.troubles, *problems]
 
 

@@ -11,21 +11,15 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ..definition import validate as definition
 from ..definition.reading import read_definition
 from ..definition.spec import Problem, StepSpec, WorkflowSpec, first_problems
 from ..definition.writing import write_definition, write_step
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
-from ..registry import get_handler
+from .judge import check_definition
 from .recursion import Upcoming, check_recursion, nothing_upcoming
 
 logger = logging.getLogger("django_workflow")
-
-
-def check_definition(data: Any) -> tuple[WorkflowSpec, list[Problem]]:
-    """Return the spec of definition data and all its problems and warnings."""
-    return definition.check_definition(data, get_handler)
 
 
 def demand_valid(data: Any) -> tuple[WorkflowSpec, list[Problem]]:

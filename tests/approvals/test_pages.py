@@ -299,7 +299,11 @@ def test_a_missing_base_url_is_named(ask: Ask, boss: User, settings: Any) -> Non
     settings.DJANGO_WORKFLOW = {"QUEUE": None}
     run = ask(notify=True)
     assert run.status == "failed"
-    assert 'DJANGO_WORKFLOW["BASE_URL"]' in run.error
+    assert 'DJANGO_WORKFLOW["BASE_URL"], and that is not set: set it' in run.error
+    assert run.version is not None
+    [warning] = run.version.warnings
+    assert "with.notify" in warning
+    assert 'DJANGO_WORKFLOW["BASE_URL"]' in warning
     assert ask().status == "waiting"
 
 

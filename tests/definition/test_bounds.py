@@ -14,7 +14,7 @@ from django_workflow.definition.conditions import parse_condition
 from django_workflow.definition.expressions import parse_expression
 from django_workflow.definition.spec import MAX_STEPS
 from django_workflow.definition.text import read_text
-from django_workflow.engine.publish import check_definition
+from django_workflow.engine.judge import check_definition
 from django_workflow.exceptions import ExpressionError
 from django_workflow.params import declared_params
 from django_workflow.registry import get_handler

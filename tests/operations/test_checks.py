@@ -292,6 +292,35 @@ def test_a_version_with_live_runs_whose_params_no_longer_fit_is_found(
     assert "number" in message.msg
 
 
+ASKING = {"name": "ask", "type": "flow.approval"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("notify", [True, "all@shop.example", ["all@shop.example"]])
+def test_an_approval_that_sends_links_without_an_address_is_found(settings: Any, notify: Any) -> None:
+    define("paid", steps=[{**ASKING, "with": {"users": ["boss"], "notify": notify}}])
+    message = one("W007", databases=["default"])
+    assert (
+        "Version 1 of workflow 'paid' (published) sends links by mail in ask, and BASE_URL is not set"
+        in message.msg
+    )
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "BASE_URL": "https://shop.example"}
+    assert found("W007", databases=["default"]) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("notify", [{}, {"notify": False}, {"notify": []}])
+def test_an_approval_without_mails_needs_no_address(notify: dict[str, Any]) -> None:
+    define("quiet", steps=[{**ASKING, "with": {"users": ["boss"], **notify}}])
+    assert found("W007", databases=["default"]) == []
+
+
+def test_a_file_whose_approval_sends_links_without_an_address_is_warned_of(ship: Ship) -> None:
+    step = "  - {type: flow.approval, with: {users: [boss], notify: true}}\n"
+    ship("paid.yaml", "name: paid\nsteps:\n" + step)
+    assert 'DJANGO_WORKFLOW["BASE_URL"]' in one("W004").msg
+
+
 @pytest.mark.django_db
 def test_versions_that_nothing_runs_are_not_judged(register: Callable[..., Any]) -> None:
     register("tests.brief")(lambda: None)

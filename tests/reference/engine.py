@@ -31,9 +31,9 @@ from django_workflow.definition.spec import WorkflowSpec
 from django_workflow.definition.writing import write_definition
 from django_workflow.engine.claim import Claim, claim_due
 from django_workflow.engine.driving import loop
+from django_workflow.engine.judge import check_definition
 from django_workflow.engine.leases import without_keeper
 from django_workflow.engine.now import held_clock, set_clock
-from django_workflow.engine.publish import check_definition
 from django_workflow.engine.single import execute
 from django_workflow.exceptions import VerbRefused
 from django_workflow.models import Run, StepRun
