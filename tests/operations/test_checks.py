@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
@@ -167,10 +168,20 @@ def test_times_without_zones_are_found(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("debug", "queue", "count"), [(False, None, 1), (True, None, 0), (False, "default", 0)]
 )
-def test_running_inline_in_production_is_found(settings: Any, debug: bool, queue: Any, count: int) -> None:
+def test_running_inline_in_production_is_found(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, debug: bool, queue: Any, count: int
+) -> None:
+    # Only a process of tests has one.
+    monkeypatch.delattr(mail, "outbox", raising=False)
     settings.DEBUG = debug
     settings.DJANGO_WORKFLOW = {"QUEUE": queue}
     assert len(found("W001")) == count
+
+
+def test_tests_are_not_told_that_they_run_inline(settings: Any) -> None:
+    settings.DEBUG = False
+    settings.DJANGO_WORKFLOW = {"QUEUE": None}
+    assert found("W001") == []
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,26 @@
-"""README.md is true: its blocks, from top to bottom, make a new project, and print what the page says.
+"""README.md is true: the blocks of a chapter, in the project of the first one, do and print what it says.
 
 A block that begins with a comment ``# path`` is a file of the project, ``# path, at the end`` is added to it.
 Other Python runs in the project; ``shell`` too, but for pip. A ``text`` block right after is what was
 printed; ``…`` stands for anything in a line, and alone in a line for any lines. An ``ini`` block is a unit of
-systemd: its command is started in the project, and must end well at SIGTERM. From the first mention of
-REDIS_URL on a Redis server is needed.
+systemd: its command is started in the project, and must end well at SIGTERM. A chapter that mentions REDIS_URL
+needs a Redis server.
 """
 
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -38,7 +41,18 @@ pytestmark = pytest.mark.one_database
 _BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 _FILE = re.compile(r"# ([\w-]+(?:/[\w.-]+)+)(, at the end)?\n")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)]+)\)")
-_SETUP = "import django; django.setup()\n"
+_CHAPTER = re.compile("^## (.*)$", re.MULTILINE)
+FIRST = "A first workflow"
+# Runs several blocks in one process, each by itself, with a line between what they print.
+BETWEEN = "-- the next block --"
+_RUN = f"""
+import json, sys
+import django
+django.setup()
+for line, text in json.loads(sys.argv[1]):
+    exec(compile(chr(10) * line + text, "README.md", "exec"), {{"__name__": "__main__"}})
+    print({BETWEEN!r})
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +67,21 @@ class Block:
 def read_blocks(page: str) -> Iterator[Block]:
     for match in _BLOCK.finditer(page):
         yield Block(kind=match[1], text=match[2], line=page.count("\n", 0, match.start()) + 1)
+
+
+def read_chapters(page: str) -> dict[str, list[Block]]:
+    """Return the blocks of each chapter that has some."""
+    titles = [(page.count("\n", 0, match.start()), match[1]) for match in _CHAPTER.finditer(page)]
+    chapters: dict[str, list[Block]] = {}
+    for block in read_blocks(page):
+        title = [title for line, title in titles if line < block.line][-1]
+        chapters.setdefault(title, []).append(block)
+    return chapters
+
+
+def is_script(block: Block) -> bool:
+    """Whether a block is Python that runs in the project."""
+    return block.kind == "python" and not _FILE.match(block.text)
 
 
 class Project:
@@ -73,8 +102,12 @@ class Project:
         if match := _FILE.match(block.text):
             self.write(match[1], block.text, is_added=match[2] is not None)
             return ""
-        assert block.kind == "python", f"line {block.line}: what is this {block.kind} for?"
-        return self.run(block, "python", "-c", _SETUP + block.text)
+        raise AssertionError(f"line {block.line}: what is this {block.kind} for?")
+
+    def run_scripts(self, blocks: list[Block]) -> list[str]:
+        """Run Python that stands together in one process, and return what each block prints."""
+        scripts = json.dumps([(block.line, block.text) for block in blocks])
+        return self.run(blocks[0], "python", "-c", _RUN, scripts).split(f"{BETWEEN}\n")[:-1]
 
     def write(self, name: str, text: str, *, is_added: bool) -> None:
         path = self.folder / name
@@ -158,21 +191,47 @@ def redis_url() -> Iterator[str | None]:
         yield None
 
 
-def test_every_block_does_and_prints_what_the_page_says(tmp_path: Path, redis_url: str | None) -> None:
-    project, printed = Project(tmp_path), ""
-    blocks = list(read_blocks(README.read_text()))
-    assert {block.kind for block in blocks} == KINDS
-    for block in blocks:
-        if REDIS_URL in block.text:
-            if redis_url is None:
-                pytest.skip(
-                    f"README.md is true up to line {block.line}; from there on it needs a Redis server"
-                )
-            project.redis_url = redis_url
-        if block.kind != "text":
-            printed = project.follow(block)
-        elif printed:
-            assert_printed(block, printed)
+CHAPTERS = read_chapters(README.read_text())
+
+
+def follow(project: Project, blocks: list[Block]) -> None:
+    """Do what the blocks say, one after the other, and compare what they print with the text right after."""
+    acts = [(block, after) for block, after in pairwise([*blocks, None]) if block and block.kind != "text"]
+    for are_scripts, group in groupby(acts, key=lambda act: is_script(act[0])):
+        done = list(group)
+        doing = [block for block, _after in done]
+        printed = project.run_scripts(doing) if are_scripts else map(project.follow, doing)
+        for (_block, after), text in zip(done, printed, strict=True):
+            if text and after is not None and after.kind == "text":
+                assert_printed(after, text)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the project that the first chapter makes."""
+    folder = tmp_path_factory.mktemp("first")
+    follow(Project(folder), CHAPTERS[FIRST])
+    return folder
+
+
+TITLES = list(CHAPTERS)
+
+
+@pytest.mark.parametrize("title", TITLES[TITLES.index(FIRST) + 1 :])
+def test_a_chapter_needs_the_first_one_only(
+    title: str, first: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    project = Project(tmp_path / "project")
+    shutil.copytree(first, project.folder)
+    if any(REDIS_URL in block.text for block in CHAPTERS[title]):
+        project.redis_url = request.getfixturevalue("redis_url")
+        if not project.redis_url:
+            pytest.skip("this chapter needs a Redis server")
+    follow(project, CHAPTERS[title])
+
+
+def test_every_kind_of_block_is_known() -> None:
+    assert {block.kind for blocks in CHAPTERS.values() for block in blocks} == KINDS
 
 
 def test_every_link_leads_to_a_file() -> None:
