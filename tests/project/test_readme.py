@@ -3,8 +3,8 @@
 A block that begins with a comment ``# path`` is a file of the project, ``# path, at the end`` is added to it.
 Other Python runs in the project; ``shell`` too, but for pip. A ``text`` block right after is what was
 printed; ``…`` stands for anything in a line, and alone in a line for any lines. An ``ini`` block is a unit of
-systemd: its command is started in the project, and must end well at SIGTERM. A chapter that mentions REDIS_URL
-needs a Redis server.
+systemd: its command is started in the project, and must end well at SIGTERM. A chapter that mentions
+REDIS_URL needs a Redis server.
 """
 
 from __future__ import annotations
