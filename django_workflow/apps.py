@@ -27,6 +27,7 @@ class DjangoWorkflowConfig(AppConfig):
         autodiscover_modules(get_settings().STEPS_MODULE)
         telemetry.connect()
         import_module("django_workflow.engine.callers").connect()
+        import_module("django_workflow.engine.fixtures").connect()
         checks.register_all()
         post_migrate.connect(_sync_files, sender=self)
 
