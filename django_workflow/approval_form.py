@@ -17,6 +17,7 @@ from .exceptions import NotStorable, ParamsError
 from .models import StepRun
 from .models.approvable import holds
 from .params import declared_params
+from .references import read_key
 from .storable import is_storable_text
 
 # Before the names of the declared fields, which may be called anything.
@@ -40,8 +41,8 @@ class RowKeyField(forms.CharField):
         if key in self.empty_values:
             return key
         try:
-            row = self.rows.filter(pk=key).first()
-        except (ValueError, OverflowError, forms.ValidationError):
+            row = self.rows.filter(pk=read_key(self.rows.model, key)).first()
+        except ValueError:
             row = None
         if row is None or not holds(self.user, _view_permission(self.rows.model), row):
             values = {"key": key, "model": self.rows.model._meta.verbose_name}

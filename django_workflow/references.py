@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -11,7 +12,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import router
-from django.db.models import Field, FileField, ForeignKey, Model
+from django.db.models import CompositePrimaryKey, Field, FileField, ForeignKey, Model
 
 from .conf import get_settings
 from .exceptions import DeletedReference, NotStorable
@@ -22,6 +23,7 @@ from .spelling import closest, cut
 class ModelReference:
     """The name of one row: ``model`` (``"shop.order"``), its key ``pk`` as JSON, and the alias ``using``.
 
+    A key of several columns is the text of a JSON array, one of bytes is in base64.
     The row itself is read when it is first needed, and kept on this object.
     """
 
@@ -53,8 +55,8 @@ class ModelReference:
             return self._instance
         model = self.model_class
         try:
-            instance = model._base_manager.using(self.using).get(pk=_python_key(model, self.pk))
-        except (ObjectDoesNotExist, ValidationError) as error:
+            instance = model._base_manager.using(self.using).get(pk=read_key(model, self.pk))
+        except (ObjectDoesNotExist, ValueError) as error:
             raise DeletedReference(f"{self} no longer exists") from error
         object.__setattr__(self, "_instance", instance)
         return instance
@@ -68,7 +70,7 @@ class ModelReference:
         model = self.model_class
         key = model._meta.pk
         if name == "pk" or (name in (key.name, key.attname) and not isinstance(key, ForeignKey)):
-            return _python_key(model, self.pk)
+            return read_key(model, self.pk)
         found = find_field(model, name)
         if isinstance(found, ForeignKey) and name == found.name:
             return self._follow(found)
@@ -83,7 +85,7 @@ class ModelReference:
         column = key.target_field
         using = router.db_for_write(target, instance=self.fetch())
         if column.primary_key:
-            return ModelReference(target._meta.label_lower, _json_key(value), using)
+            return ModelReference(target._meta.label_lower, json_key(value), using)
         row = target._base_manager.using(using).filter(**{column.attname: value}).first()
         if row is None:
             raise DeletedReference(f"{target._meta.label} with {column.attname} {value} no longer exists")
@@ -94,13 +96,13 @@ def reference_to(instance: Model, using: str | None = None, *, path: str = "valu
     """Return the reference to a saved ``instance`` on the alias ``using``, else the one it would be saved to.
 
     That is not the one it was read from where this was a replica. Raises ``NotStorable``, naming ``path``,
-    for an unsaved row or an anonymous user.
+    for an unsaved row, an anonymous user, or a key that JSON cannot hold.
     """
     reason = why_not_referable(instance)
     if reason:
         raise NotStorable(path, reason)
     alias = using or router.db_for_write(type(instance), instance=instance)
-    return ModelReference(instance._meta.label_lower, _json_key(instance.pk), alias)
+    return ModelReference(instance._meta.label_lower, key_of(instance), alias)
 
 
 def alias_of(model: str, using: str) -> str:
@@ -127,9 +129,10 @@ def why_not_referable(value: object) -> str:
         if getattr(value, "is_anonymous", False) is True:
             return "the user is anonymous and has no row: ask for a login, or leave the user out"
         return f"a {type(value).__name__} is no model instance"
-    if value.pk is None or value._state.adding:
+    parts = value.pk if isinstance(value.pk, (tuple, list)) else (value.pk,)
+    if value._state.adding or any(part is None for part in parts):
         return f"this {value._meta.label} is not saved: save it first"
-    return ""
+    return "" if _is_read_back(value) else _WHY_UNREADABLE_KEY.format(value._meta.label, cut(repr(value.pk)))
 
 
 def readable_fields(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
@@ -170,16 +173,62 @@ def _why_unreadable(model: type[Model], name: str) -> str:
     return f"{meta.model_name} has no readable field {cut(name)!r}; readable: {', '.join(readable)}{hint}"
 
 
-def _json_key(value: Any) -> str | int:
-    # Every key field's to_python() reads this back; a composite key travels as its own JSON text.
+def key_of(instance: Model) -> str | int:
+    """Return the key of ``instance`` as JSON; its text is what ``Run.subject_id`` holds."""
+    try:
+        # An instance may hold another form of it, such as the text of a number.
+        return json_key(read_key(instance._meta.model, instance.pk))
+    except ValueError:
+        return json_key(instance.pk)
+
+
+def json_key(value: Any) -> str | int:
+    """Return a key as JSON, from which :func:`read_key` makes it again."""
     if type(value) is int or type(value) is str:
         return value
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, (tuple, list)):
-        return json.dumps([_json_key(part) for part in value], ensure_ascii=False)
+        return json.dumps([json_key(part) for part in value], ensure_ascii=False)
+    if isinstance(value, (bytes, memoryview)):
+        return b64encode(value).decode()
     return str.__str__(value) if isinstance(value, str) else str(value)
 
 
-def _python_key(model: type[Model], key: str | int) -> Any:
-    return model._meta.pk.to_python(key)
+def read_key(model: type[Model], key: Any) -> Any:
+    """Return the key of a row of ``model`` as Python has it, from JSON or its text.
+
+    Raises ``ValueError`` for what can be no key of that model.
+    """
+    field = model._meta.pk
+    try:
+        if not isinstance(field, CompositePrimaryKey):
+            return _read_part(field, key)
+        parts = json.loads(key) if isinstance(key, str) else key
+        if not isinstance(parts, (list, tuple)):
+            raise ValueError(key)
+        return tuple(_read_part(*each) for each in zip(field.fields, parts, strict=True))
+    except (TypeError, OverflowError, RecursionError, ValidationError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_part(field: Any, part: Any) -> Any:
+    value = field.to_python(part)
+    if value is None or isinstance(value, (dict, list)):
+        raise ValueError(part)
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+_WHY_UNREADABLE_KEY = (
+    "the key of this {} cannot be read back from text, {}: let to_python() of its field read what str() of a "
+    "key gives, or give values in place of the row"
+)
+
+
+def _is_read_back(instance: Model) -> bool:
+    model = instance._meta.model
+    try:
+        key = read_key(model, instance.pk)
+        return bool(read_key(model, json_key(key)) == key)
+    except ValueError:
+        return False

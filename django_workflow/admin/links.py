@@ -11,6 +11,8 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
+from ..references import key_of
+
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
@@ -26,7 +28,7 @@ class Link:
 def row_url(site: AdminSite, row: Model, page: str = "change") -> str:
     """Return the address of a row's page on ``site``."""
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}"
-    return reverse(name, args=[quote(row.pk)], current_app=site.name)
+    return reverse(name, args=[quote(key_of(row))], current_app=site.name)
 
 
 def list_url(site: AdminSite, model: type[Model], **filters: object) -> str:

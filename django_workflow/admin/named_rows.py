@@ -19,6 +19,7 @@ from ..exceptions import ExpressionError, ParamsError, RegistrationError
 from ..models import Step, Workflow
 from ..params import Params, declared_params
 from ..params.reading import NamedRow, shown
+from ..references import read_key
 from ..registry import get_handler
 from .picking import viewable_rows
 
@@ -97,6 +98,8 @@ def _constant(value: Any) -> Any:
 
 
 def _python_key(row: NamedRow, value: Any) -> Any:
-    options = row.model._meta
-    field = options.pk if row.column == "pk" else options.get_field(row.column)
-    return None if value is None else field.to_python(value)  # type: ignore[union-attr]
+    if value is None:
+        return None
+    if row.column == "pk":
+        return read_key(row.model, value)
+    return row.model._meta.get_field(row.column).to_python(value)  # type: ignore[union-attr]

@@ -9,13 +9,16 @@ from typing import Any
 from django import forms
 from django.contrib.admin import AdminSite
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
-from django.core.exceptions import ValidationError
 from django.db.models import ManyToOneRel, Model, QuerySet
 from django.http import HttpRequest
+from django.urls import NoReverseMatch
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
+from ..references import read_key
 from .allowed import is_allowed
 from .json_fields import ReadableJSONField
+from .links import row_url
 from .verb_forms import JSON_BOX
 
 # So many rows are listed; of more the key is typed, or looked up in the list.
@@ -58,10 +61,16 @@ class KeyInput(ForeignKeyRawIdWidget):
     def label_and_url_for_value(self, value: Any) -> tuple[str, str]:
         """Return the row's name and the address of its page."""
         try:
-            is_seen = self.rows.filter(pk=value).exists()
-        except (ValueError, ValidationError):
-            is_seen = False
-        return super().label_and_url_for_value(value) if is_seen else ("", "")
+            row = self.rows.filter(pk=read_key(self.rows.model, value)).first()
+        except ValueError:
+            row = None
+        if row is None:
+            return "", ""
+        name = Truncator(row).words(14)
+        try:
+            return name, row_url(self.admin_site, row)
+        except NoReverseMatch:
+            return name, ""
 
 
 def adapt_fields(

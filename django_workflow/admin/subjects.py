@@ -21,6 +21,7 @@ from ..insight.facts import BIG_OF_RUN
 from ..insight.spans import seconds_taken
 from ..insight.taking import find_taking
 from ..models import Run, Workflow
+from ..references import key_of
 from .allowed import is_allowed
 from .links import Link, list_url, row_url
 from .pages import LooksMixin
@@ -53,7 +54,7 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
         runs = Run.objects.about(row).select_related("workflow").defer(*BIG_OF_RUN).order_by("-pk")
         shown = list(runs[: SHOWN + 1])
         has_pages, now = self.admin_site.is_registered(Run), timezone.now()
-        about = f"{row._meta.label_lower}:{row.pk}"
+        about = f"{row._meta.label_lower}:{key_of(row)}"
         values = {
             "rows": [
                 (
@@ -116,5 +117,5 @@ class WorkflowSubjectMixin(LooksMixin, Mixed):
                 url = row_url(self.admin_site, Workflow(pk=taking.pk), "trigger")
             except NoReverseMatch:
                 continue  # The project's own ModelAdmin of workflows may be without that page.
-            query = urlencode({f"{BEFORE}{taking.field}": row.pk})
+            query = urlencode({f"{BEFORE}{taking.field}": key_of(row)})
             yield Link(url=f"{url}?{query}", label=f"{taking.name} ({taking.field})")

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from ..engine.programs import get_program
 from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
 from ..models import Workflow
+from ..models.run import why_no_subject
 from ..params import declared_params
 from .pages import without_nul
 from .picking import adapt_fields
@@ -67,9 +68,9 @@ class TriggerForm(forms.Form):
 
     @property
     def subject(self) -> Model | None:
-        """The only row among the input, if there is just one."""
+        """The only row among the input, if there is just one, and runs can be about it."""
         rows = [value for value in self.input.values() if isinstance(value, Model)]
-        return rows[0] if len(rows) == 1 else None
+        return rows[0] if len(rows) == 1 and not why_no_subject(rows[0]) else None
 
     def clean(self) -> dict[str, Any]:
         """Refuse free input that is no object."""

@@ -13,7 +13,6 @@ from django.db import transaction
 
 from ..models import Run, Source, StepRun, Workflow
 from ..models.fresh import make
-from ..references import reference_to
 from ..status import RunStatus
 from .moves import RunState
 from .now import database_now
@@ -100,8 +99,7 @@ def _make_run(workflow: Workflow, order: Order, now: datetime, using: str, origi
     )
     run._state.db, run.workflow = using, workflow
     if order.subject is not None:
-        reference = reference_to(order.subject, using)
-        run.subject_type, run.subject_id = reference.model, str(order.subject.pk)
+        run.subject_type, run.subject_id = order.subject.model, str(order.subject.pk)
     elif origin.parent is not None:
         caller = origin.parent.run
         run.subject_type, run.subject_id = caller.subject_type, caller.subject_id

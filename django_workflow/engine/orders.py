@@ -17,7 +17,9 @@ from ..definition.program import Program
 from ..definition.spec import RESERVED_STATE
 from ..exceptions import NotStorable, ParamsError, WorkflowNotFound
 from ..models import Run, Workflow
+from ..models.run import why_no_subject
 from ..params import declared_params
+from ..references import ModelReference, reference_to
 from ..storable import is_storable_text
 from .programs import get_program
 
@@ -30,7 +32,7 @@ class Order:
 
     input: dict[str, Any]
     key: str | None = None
-    subject: Model | None = None
+    subject: ModelReference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +109,10 @@ def make_order(
     """
     if key is not None:
         check_key(key)
+    about = None if subject is None else _check_subject(subject, using)
     program = None if workflow.published_id is None else get_program(workflow.published_id, using)
     return Order(
-        input=_check_input(workflow, program, {} if given is None else given, using), key=key, subject=subject
+        input=_check_input(workflow, program, {} if given is None else given, using), key=key, subject=about
     )
 
 
@@ -119,6 +122,13 @@ def check_key(key: object) -> None:
         raise ValueError(
             f"a key is text of 1 to {MAX_KEY} characters without NUL or lone surrogates, not {key!r:.80}"
         )
+
+
+def _check_subject(subject: Model, using: str) -> ModelReference:
+    reason = why_no_subject(subject)
+    if reason:
+        raise NotStorable("subject", reason)
+    return reference_to(subject, using)
 
 
 def _check_input(workflow: Workflow, program: Program | None, values: Any, using: str) -> dict[str, Any]:

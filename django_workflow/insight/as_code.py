@@ -15,6 +15,7 @@ from django.db.models import Model
 from django.utils.duration import duration_iso_string
 
 from ..durations import format_duration
+from ..references import key_of
 
 
 def as_command(workflow: str, input: Mapping[str, Any], key: str) -> str:
@@ -46,7 +47,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, Model):
-        return _plain(value.pk)
+        return key_of(value)
     if isinstance(value, timedelta):
         return format_duration(value) if value >= timedelta(0) else duration_iso_string(value)
     if isinstance(value, (datetime, date, time)):

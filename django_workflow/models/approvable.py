@@ -12,12 +12,11 @@ from django.apps import apps
 from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.core.exceptions import ValidationError
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KT
 
 from ..links import name_user
-from ..references import alias_of
+from ..references import alias_of, key_of, read_key
 from .run import CHANGING, Run, RunAction
 
 User = AbstractBaseUser | AnonymousUser
@@ -112,9 +111,16 @@ def _subjects(runs: Iterable[Run]) -> dict[tuple[str, str], Model]:
             keys[run.subject_type, str(run._state.db)].add(run.subject_id)
     found = {}
     for (label, using), ids in keys.items():
-        # The model may be gone, or have keys of another type by now.
-        with suppress(LookupError, ValueError, ValidationError):
+        # The model may be gone.
+        with suppress(LookupError, ValueError):
             model: type[Model] = apps.get_model(label)
-            rows = model._base_manager.using(alias_of(label, using)).filter(pk__in=ids)
-            found.update({(label, str(row.pk)): row for row in rows})
+            rows = model._base_manager.using(alias_of(label, using)).filter(pk__in=list(_keys(model, ids)))
+            found.update({(label, str(key_of(row))): row for row in rows})
     return found
+
+
+def _keys(model: type[Model], texts: Iterable[str]) -> Iterator[Any]:
+    for text in texts:
+        # Keys may be of another type by now.
+        with suppress(ValueError):
+            yield read_key(model, text)

@@ -7,13 +7,12 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from ..codec import decode, load
-from ..references import alias_of
+from ..references import alias_of, key_of, read_key, why_not_referable
 from ..status import FINAL_RUN, RunStatus
 from ..storable import is_storable_text
 from .bulk_action import BulkAction
@@ -37,6 +36,9 @@ class Source(models.TextChoices):
 # parameters of the query.
 ACTIVE = Q(finished_at__isnull=True)
 
+
+LONGEST_SUBJECT_TYPE = 150
+LONGEST_SUBJECT_ID = 255
 
 # Ids begin with their time: fewer digits would find the runs of hours.
 FEWEST_DIGITS = 8
@@ -63,7 +65,7 @@ class RunQuerySet(RowQuerySet["Run"]):
 
     def about(self, subject: models.Model) -> RunQuerySet:
         """The runs that were triggered about ``subject``."""
-        return self.filter(subject_type=subject._meta.label_lower, subject_id=str(subject.pk))
+        return self.filter(subject_type=subject._meta.label_lower, subject_id=str(key_of(subject)))
 
     def unresolved(self) -> RunQuerySet:
         """The failed runs that nobody has put right.
@@ -133,8 +135,8 @@ class Run(Row):
         db_index=False,
         verbose_name=_("restarted from"),
     )
-    subject_type = models.CharField(_("subject type"), max_length=150, blank=True)
-    subject_id = models.CharField(_("subject id"), max_length=255, blank=True)
+    subject_type = models.CharField(_("subject type"), max_length=LONGEST_SUBJECT_TYPE, blank=True)
+    subject_id = models.CharField(_("subject id"), max_length=LONGEST_SUBJECT_ID, blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.CODE)
     triggered_by = UserKey(
         settings.AUTH_USER_MODEL,
@@ -239,8 +241,8 @@ class Run(Row):
             model: type[models.Model] = apps.get_model(self.subject_type)
             using = alias_of(self.subject_type, self._state.db or router.db_for_write(Run))
             rows = model._base_manager.using(using)
-            return rows.filter(pk=self.subject_id).first()
-        except (LookupError, ValueError, ValidationError):
+            return rows.filter(pk=read_key(model, self.subject_id)).first()
+        except (LookupError, ValueError):
             return None
 
     def output_of(self, step: str) -> Any:
@@ -250,6 +252,22 @@ class Run(Row):
         """
         latest = self.step_runs.latest_for(step)
         return None if latest is None else load(decode(latest.output, using=self._state.db or "default"))
+
+
+def why_no_subject(row: models.Model) -> str:
+    """Return why no run can be about ``row``; an empty text when one can."""
+    reason = why_not_referable(row)
+    if reason:
+        return reason
+    label, key = row._meta.label_lower, str(key_of(row))
+    if len(label) > LONGEST_SUBJECT_TYPE:
+        return f"{label} has a name of more than {LONGEST_SUBJECT_TYPE} characters: give it as input only"
+    if len(key) > LONGEST_SUBJECT_ID or not is_storable_text(key):
+        return (
+            f"the key of this {row._meta.label} has {len(key)} characters, and that of a subject may have "
+            f"{LONGEST_SUBJECT_ID}, without NUL or lone surrogates: give the row as input only"
+        )
+    return ""
 
 
 # The verbs that change what an approval in their run approves: its input, an output, an event.

@@ -28,7 +28,8 @@ class FormField(Kind):
     def rows(self, value: Any) -> Iterator[NamedRow]:
         if isinstance(self.declared, forms.ModelChoiceField) and self.declared.queryset is not None:
             model, column = self.declared.queryset.model, self.declared.to_field_name or "pk"
-            for each in value if isinstance(value, (list, tuple)) else (value,):
+            is_many = isinstance(self.declared, forms.ModelMultipleChoiceField)
+            for each in value if is_many and isinstance(value, (list, tuple)) else (value,):
                 yield NamedRow(model=model, value=each, column=column)
 
     def convert(self, value: Any, reading: Reading) -> Any:

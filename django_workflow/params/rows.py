@@ -11,11 +11,19 @@ from django import forms
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Field, ForeignKey, Model
+from django.db.models import CompositePrimaryKey, Field, ForeignKey, Model
 from django.utils.functional import LazyObject
 
 from ..exceptions import DeletedReference
-from ..references import ModelReference, alias_of, find_field, readable_fields
+from ..references import (
+    ModelReference,
+    alias_of,
+    find_field,
+    json_key,
+    key_of,
+    read_key,
+    readable_fields,
+)
 from ..storable import is_storable_text
 from .moments import Date, DateTime, Duration, Time
 from .reading import FieldOptions, JsonSchema, Kind, Misfit, NamedRow, Reading, shown
@@ -53,15 +61,17 @@ class Row(Kind):
         raise Misfit(f"a {instance._meta.label} is no {self._label}")
 
     def _named(self, key: Any, using: str | None) -> ModelReference:
-        if isinstance(key, bool) or not isinstance(key, (str, int, UUID)) or not is_storable_text(str(key)):
+        if not all(map(_may_be_key, key if self._is_of_parts(key) else [key])):
             raise Misfit(f"{shown(key)} is no {self._label}: give a row or its key")
         try:
-            parsed = self.model._meta.pk.to_python(key)
-        except (ValidationError, ValueError, OverflowError):
+            plain = json_key(read_key(self.model, key))
+        except ValueError:
             raise Misfit(f"{shown(key)} is no key of a {self._label}") from None
-        plain = parsed if isinstance(parsed, int) else str(key)
         label = self.model._meta.label_lower
         return ModelReference(label, plain, alias_of(label, using or "default"))
+
+    def _is_of_parts(self, key: Any) -> bool:
+        return isinstance(self.model._meta.pk, CompositePrimaryKey) and isinstance(key, (list, tuple))
 
     def _fetch(self, reference: ModelReference) -> Model:
         try:
@@ -75,10 +85,12 @@ class Row(Kind):
         raise Misfit(f"{reference} is no {self._label}")
 
     def field(self, options: FieldOptions) -> forms.Field:
-        return forms.ModelChoiceField(queryset=self.model._default_manager.all(), **options)
+        return RowField(queryset=self.model._default_manager.all(), **options)
 
     def schema(self) -> JsonSchema:
-        return {"type": ["integer", "string"], "description": f"the key of a {self._label}"}
+        is_of_parts = isinstance(self.model._meta.pk, CompositePrimaryKey)
+        types = ["array", "string"] if is_of_parts else ["integer", "string"]
+        return {"type": types, "description": f"the key of a {self._label}"}
 
     def look_up(self, name: str) -> Kind | None:
         try:
@@ -92,6 +104,33 @@ class Row(Kind):
         if isinstance(found, ForeignKey) and name == found.name:
             return Row(found.remote_field.model)
         return _kind_of_column(found)
+
+
+class RowField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """Picks a row, whatever its key is made of: the form shows and sends the key as JSON has it."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the key of a row; what was sent stays as it is."""
+        return key_of(value) if isinstance(value, Model) else super().prepare_value(value)
+
+    def to_python(self, value: Any) -> Model | None:
+        """Return the row. Raises ``ValidationError``."""
+        if isinstance(value, Model) or value in self.empty_values:
+            return super().to_python(value)
+        assert self.queryset is not None
+        try:
+            key = read_key(self.queryset.model, value)
+        except ValueError:
+            raise ValidationError(
+                self.error_messages["invalid_choice"], code="invalid_choice", params={"value": value}
+            ) from None
+        return super().to_python(key)
+
+
+def _may_be_key(value: Any) -> bool:
+    return (
+        isinstance(value, (str, int, UUID)) and not isinstance(value, bool) and is_storable_text(str(value))
+    )
 
 
 def _has_rows(kind: type) -> TypeGuard[type[Model]]:

@@ -64,3 +64,64 @@ class Reply(models.Model):
 
     def __str__(self) -> str:
         return f"to {self.note_id}"
+
+
+class Seat(models.Model):
+    """Has a key of two columns."""
+
+    pk = models.CompositePrimaryKey("hall", "number")
+    hall = models.CharField(max_length=20)
+    number = models.IntegerField()
+    price = models.DecimalField(max_digits=10, decimal_places=2, default=Decimal("0.00"))
+
+    def __str__(self) -> str:
+        return f"{self.hall} {self.number}"
+
+
+class Paper(models.Model):
+    """Has a key that may be longer than that of a subject."""
+
+    title = models.CharField(max_length=300, primary_key=True)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Block(models.Model):
+    """Has a key of bytes."""
+
+    digest = models.BinaryField(primary_key=True)
+    name = models.CharField(max_length=20)
+
+    class Meta:
+        # MySQL has no keys of any length.
+        required_db_features = ("supports_index_on_text_field",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Pair(tuple[str, str]):
+    """A value that a field of a project makes of text: ``one-other``."""
+
+
+class PairField(models.CharField):
+    """Reads another text than ``str()`` of its values gives, which Django does not ask for."""
+
+    def from_db_value(self, value: str, *_args: object) -> Pair:
+        return Pair(value.split("-"))
+
+    def to_python(self, value: object) -> object:
+        return Pair(value.split("-")) if isinstance(value, str) else value
+
+    def get_prep_value(self, value: object) -> object:
+        return "-".join(value) if isinstance(value, tuple) else value
+
+
+class Route(models.Model):
+    """Has a key that is not read back from its text."""
+
+    way = PairField(max_length=20, primary_key=True)
+
+    def __str__(self) -> str:
+        return "-".join(self.way)
