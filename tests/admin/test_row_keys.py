@@ -15,11 +15,12 @@ from django.utils.html import escape
 
 from django_workflow import define, trigger
 from django_workflow.admin import picking
+from django_workflow.links import ApprovalLink, link_url
 from django_workflow.models import Run
 from tests.support.admin_step_types import change_url, errors_of, form_data
 from tests.testapp.models import Paper, Seat
 
-from .conftest import Login
+from .conftest import Login, MakeRun
 
 pytestmark = pytest.mark.django_db
 
@@ -97,3 +98,62 @@ def test_a_row_with_a_long_key_starts_a_run_that_is_about_nothing(login: Login) 
     client = login("trigger_workflow", "testapp.view_paper")
     assert client.post(change_url(workflow, "trigger"), {"data.paper": paper.pk}).status_code == 302
     assert (Run.objects.get().subject, Run.objects.get().input["paper"]["pk"]) == (None, paper.pk)
+
+
+def test_a_restart_takes_only_rows_that_the_operator_may_view(
+    login: Login, seat: Seat, django_capture_on_commit_callbacks: Callable[..., Any]
+) -> None:
+    Seat.objects.create(hall="B", number=7)
+    define("reserve", steps=[ECHO], input={"seat": "testapp.Seat"})
+    with django_capture_on_commit_callbacks(execute=True):
+        run = trigger("reserve", {"seat": seat})
+    client = login("view_run", "control_run", "view_run_payload")
+
+    def restart(key: Any) -> Any:
+        data = {"input": json.dumps({"seat": key}), "confirmed": "1"}
+        return client.post(change_url(run, "restart"), data)
+
+    for key in (["B", 7], ["C", 7]):
+        assert "is no seat that you may view." in restart(key).text
+    assert restart(KEY).status_code == 302
+    assert Run.objects.count() == 2
+
+
+@pytest.mark.parametrize("is_viewer", [False, True])
+def test_an_answer_names_a_row_by_a_key_of_several_columns(
+    login: Login, make_run: MakeRun, seat: Seat, settings: Any, is_viewer: bool
+) -> None:
+    settings.DJANGO_WORKFLOW = {"QUEUE": None, "BASE_URL": "https://shop.example"}
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", f"{__name__}.OneSeat"]
+    client = login(*[VIEW] * is_viewer)
+    ask = {"users": ["staff"], "form": {"seat": "testapp.Seat"}}
+    row = make_run({"name": "ask", "type": "flow.approval", "with": ask}).step_runs.get()
+    link = ApprovalLink(using="default", step_run_id=row.pk, user=str(User.objects.get().pk))
+    url = link_url(link).removeprefix("https://shop.example")
+    for wrong in ("x", "[1]", '["C", 7]'):
+        assert client.post(url, {"verdict": "approve", "data.seat": wrong}).status_code == 200
+    assert client.post(url, {"verdict": "approve", "data.seat": KEY}).status_code == 302
+    assert row.answers.get().data == {"seat": {"$model": "testapp.seat", "pk": KEY}}
+
+
+class OneSeat:
+    """A backend by which everybody may view single seats."""
+
+    def authenticate(self, request: Any, **credentials: Any) -> None:
+        return None
+
+    def has_perm(self, user: User, permission: str, obj: Any = None) -> bool:
+        return permission == VIEW and obj is not None
+
+
+def test_a_form_of_a_step_takes_a_row_with_a_key_of_several_columns(
+    register: Callable[..., Any], make_run: MakeRun, seat: Seat
+) -> None:
+    def take(seat: Any) -> str:
+        return str(seat)
+
+    register("keys.form", form=SeatForm)(take)
+    run = make_run(
+        {"name": "take", "type": "keys.form", "with": {"seat": "{{ seat }}"}}, input={"seat": seat}
+    )
+    assert run.output == "A 7"
