@@ -82,7 +82,7 @@ def _label(row: StepRun, began: datetime) -> str:
     if row.finished_at is None:
         return ""
     took = show_span((row.finished_at - began).total_seconds())
-    return f"{_('attempt %d') % row.attempt}, {took}" if row.attempt > 1 else took
+    return ", ".join([_("attempt %d") % row.attempt, took]) if row.attempt > 1 else took
 
 
 def _is_work(row: StepRun, facts: RunFacts) -> bool:

@@ -30,8 +30,9 @@ def find_trouble(now: datetime) -> str:
     if since is None:
         return ""
     text = _("Steps have been due since %s, and nobody has come for them.") % show_time(since)
-    is_ticking = Clock.objects.alive(now).exists()
-    return text if is_ticking else f"{text} {_('No clock ticks: start manage.py workflow_clock.')}"
+    if not Clock.objects.alive(now).exists():
+        text += " " + _("No clock ticks: start manage.py workflow_clock.")
+    return text
 
 
 def _late(now: datetime) -> StepRunQuerySet:

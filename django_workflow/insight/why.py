@@ -132,7 +132,7 @@ def _timed(row: StepRun, facts: RunFacts, text: str) -> str:
     sentence = text % {"step": row, "at": moment(row.due_at)}
     if row.due_at is None or row.due_at > facts.now - SOON:
         return sentence
-    return f"{sentence} {_clock(facts, _('That is over: it is about to go on.'))}"
+    return sentence + " " + _clock(facts, _("That is over: it is about to go on."))
 
 
 def _clock(facts: RunFacts, otherwise: str) -> str:
@@ -173,7 +173,9 @@ def _approval(row: StepRun, facts: RunFacts) -> str:
         who = _("a person who is named")
     sentence = _until(row, text % {"step": row, "who": who})
     [reason] = why_unanswerable([awaits])
-    return f"{sentence} {_('But nobody can answer: %s.') % reason}" if reason else sentence
+    if reason:
+        sentence += " " + _("But nobody can answer: %s.") % reason
+    return sentence
 
 
 def _child(row: StepRun, facts: RunFacts) -> str:

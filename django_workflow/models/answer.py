@@ -39,4 +39,5 @@ class Answer(Row):
         constraints = (models.UniqueConstraint(fields=("step_run", "by"), name="workflow_answer_once_each"),)
 
     def __str__(self) -> str:
-        return f"{self.name}: {_('approved') if self.is_approved else _('rejected')}"
+        verdict = _("approved") if self.is_approved else _("rejected")
+        return f"{self.name}: {verdict}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gettext
 import os
 import shutil
@@ -48,6 +49,19 @@ def test_every_text_of_the_app_is_in_the_catalogue(tmp_path: Path) -> None:
     make = [sys.executable, "-m", "django", "makemessages", "-l", "de", "--no-location", "--no-obsolete"]
     subprocess.run(make, cwd=copy, env=environment, capture_output=True, check=True)
     assert messages(copy / CATALOGUE) - messages(PACKAGE / CATALOGUE) == set()
+
+
+def test_no_text_is_inside_an_f_string() -> None:
+    """makemessages does not look there."""
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for outer in ast.walk(ast.parse(path.read_text()))
+        if isinstance(outer, ast.JoinedStr)
+        for node in ast.walk(outer)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"_", "gettext", "ngettext"}
+    ]
+    assert found == []
 
 
 def test_every_text_is_translated_and_keeps_its_placeholders(tmp_path: Path) -> None:
