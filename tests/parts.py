@@ -68,8 +68,8 @@ THOROUGH = {"HYPOTHESIS_PROFILE": "thorough"}
 
 SHORT = (
     Part(name="sqlite", arguments=ON_SQLITE),
-    Part(name="postgres", arguments=ON_POSTGRES, variables=POSTGRES, workers=3),
-    Part(name="browser", arguments=BROWSER),
+    Part(name="postgres", arguments=ON_POSTGRES, variables=POSTGRES),
+    Part(name="browser", arguments=BROWSER, workers=1),
 )
 # No part takes longer than continuous integration has for all that it draws, or it would never be drawn.
 LONG = (
@@ -80,6 +80,7 @@ LONG = (
     often("many-runs", "tests/queue/test_many.py", minutes=12, runs=1_000, triggers=10_000),
     often("processes-on-sqlite", "-m", "processes", minutes=12, database="sqlite"),
     often("bulk-retry", "tests/queue/test_bulk_from_a_list.py", minutes=14, failed=10_000),
+    Part(name="pages-on-postgres", arguments=("tests/admin",), variables=POSTGRES, minutes=5),
     often("joins", "tests/flow/test_joins.py", minutes=8, joins=1_000),
     often("storms", *STORMS, minutes=8, verbs=200, seeds=5),
     Part(

@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 from django_workflow.models import Workflow
 from tests.support.admin_step_types import change_url, errors_of, form_data
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 ADD = "/admin/django_workflow/workflow/add/"
 

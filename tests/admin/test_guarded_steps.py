@@ -14,7 +14,7 @@ from tests.support.admin_step_types import change_url, errors_of, form_data
 
 from .conftest import Login
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 EDIT = ("change_workflow", "delete_workflow", "publish_workflow")
 

@@ -22,7 +22,7 @@ from django_workflow.models import Run, Step, StepRun, Workflow
 from tests.support.admin_step_types import change_url, form_data
 from tests.testapp.models import Order
 
-pytestmark = pytest.mark.django_db(databases=["default", "other"])
+pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.one_database]
 
 # It leaves an attribute by either quote, and an element; and is short enough for every column.
 EVIL = """'"><x-evil onevil=1>"""

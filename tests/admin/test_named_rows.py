@@ -20,7 +20,7 @@ from tests.testapp.models import Order
 
 from .conftest import Login, MakeRun
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 EDIT = ("add_workflow", "change_workflow", "publish_workflow")
 OPERATE = ("view_run", "control_run", "view_run_payload")

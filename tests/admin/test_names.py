@@ -11,7 +11,7 @@ from tests.support.admin_step_types import change_url, errors_of, form_data
 
 from .conftest import Login
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 STEPS = [
     {"name": "first", "type": "admintest.echo", "with": {"value": {"b": [1]}}, "retry": {"attempts": 3}},

@@ -13,7 +13,7 @@ from tests.support.admin_step_types import change_url, errors_of, form_data
 
 from .conftest import Login, MakeRun
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 STEP = {"name": "only", "type": "admintest.echo", "with": {"value": 1}}
 

@@ -21,7 +21,7 @@ from tests.testapp.models import Note
 
 from .conftest import MakeRun
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 LIST = "/admin/django_workflow/run/"
 ECHO = {"name": "echo", "type": "admintest.echo", "with": {"value": 1}}

@@ -21,7 +21,7 @@ from tests.support.runs import abandon
 
 from .conftest import Login, MakeRun
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 ECHO = {"name": "echo", "type": "admintest.echo", "with": {"value": "{{ word }}"}}
 FAIL = {"name": "broken", "type": "admintest.fail"}

@@ -22,7 +22,7 @@ from tests.testapp.models import Order
 
 from .conftest import Login
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 PAGE = "/admin/django_workflow/steptype/"
 

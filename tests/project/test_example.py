@@ -17,7 +17,8 @@ from tests.support.missing import skip_where_missing
 
 ROOT = Path(__file__).parent.parent.parent
 
-pytestmark = pytest.mark.one_database
+# In one group, so that the demo is run once for all of them.
+pytestmark = [pytest.mark.one_database, pytest.mark.xdist_group("example")]
 
 
 def run_manage(folder: Path, *arguments: str, code: int = 0, **variables: str) -> str:

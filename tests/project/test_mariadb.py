@@ -16,20 +16,6 @@ ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.one_database
 
 
-def require_mariadb() -> None:
-    with skip_where_missing():
-        find_program("mariadbd")
-
-
-def test_app_migrates_on_mariadb() -> None:
-    require_mariadb()
-    migrate = [sys.executable, "-m", "django", "migrate", "--settings", "tests.settings", "--run-syncdb"]
-    command = [sys.executable, "-m", "tests.servers.mariadb", *migrate]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Creating table testapp_order" in done.stdout
-
-
 # A file of each kind of story: runs, joins, items, events, approvals, verbs, undo. The short form has one.
 STORIES = (
     "tests/engine/test_inline.py",
@@ -41,8 +27,9 @@ STORIES = (
 )
 
 
-def test_stories_are_told_on_mariadb() -> None:
-    require_mariadb()
+def test_app_migrates_and_stories_are_told_on_mariadb() -> None:
+    with skip_where_missing():
+        find_program("mariadbd")
     command = [
         sys.executable,
         "-m",

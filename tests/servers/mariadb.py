@@ -32,9 +32,11 @@ def serve() -> Iterator[Mapping[str, str]]:
     owner = find_owner("mysql")
     with own_folder(owner) as folder:
         data, socket = folder / "data", folder / "socket"
+        # A server that starts deletes what others have in a temporary folder that it shares with them.
+        own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
         trusting = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        prepare([install, "--no-defaults", f"--datadir={data}", *trusting], owner, folder)
-        command = [server, "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking"]
+        prepare([install, *own, *trusting], owner, folder)
+        command = [server, *own, f"--socket={socket}", "--skip-networking"]
         is_ready = partial(_answers, socket)
         with running(command, owner, folder, is_ready=is_ready, stop=signal.SIGTERM):
             _create_databases(socket)
