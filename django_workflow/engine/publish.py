@@ -16,6 +16,7 @@ from ..definition.spec import Problem, StepSpec, WorkflowSpec, first_problems
 from ..definition.writing import write_definition, write_step
 from ..exceptions import DefinitionError, OwnershipError, WorkflowNotFound
 from ..models import ManagedBy, Step, Workflow, WorkflowVersion
+from .call_inputs import check_call_inputs
 from .judge import check_definition
 from .recursion import Upcoming, check_recursion, nothing_upcoming
 
@@ -39,7 +40,7 @@ def publish(workflow: Workflow, *, using: str, by: AbstractBaseUser | None = Non
     with transaction.atomic(using=using):
         _lock(workflow, using)
         spec, warnings = demand_valid(workflow.as_definition())
-        _demand_no_recursion(spec, using, nothing_upcoming)
+        warnings += _check_calls(spec, using, nothing_upcoming)
         return _publish(workflow, spec, warnings, using, by)
 
 
@@ -68,7 +69,7 @@ def save_definition(
         _lock(workflow, using)
         if not _may_write(workflow, managed_by, source):
             return workflow
-        _demand_no_recursion(spec, using, upcoming)
+        warnings += _check_calls(spec, using, upcoming)
         workflow.source, workflow.digest = source, digest
         if enabled is not None:
             workflow.enabled = enabled
@@ -102,10 +103,12 @@ def _lock(workflow: Workflow, using: str) -> None:
     workflow.refresh_from_db(using=using)
 
 
-def _demand_no_recursion(spec: WorkflowSpec, using: str, upcoming: Upcoming) -> None:
+def _check_calls(spec: WorkflowSpec, using: str, upcoming: Upcoming) -> list[Problem]:
+    """Return warnings. Raises ``DefinitionError`` where the calls lead back without end."""
     problems = first_problems(check_recursion(spec, using=using, upcoming=upcoming))
     if problems:
         raise DefinitionError(spec.name, problems)
+    return first_problems(check_call_inputs(spec, using=using, upcoming=upcoming))
 
 
 def _may_write(workflow: Workflow, managed_by: ManagedBy, source: str) -> bool:

@@ -30,7 +30,9 @@ def check_recursion(
     steps = certain_calls(spec, get_handler)
     calls: dict[str, Iterable[str]] = {spec.name: steps}
     while missing := {name for called in calls.values() for name in called} - calls.keys():
-        found = {each.name: certain_calls(each, get_handler) for each in _read(missing, using, upcoming)}
+        found = {
+            each.name: certain_calls(each, get_handler) for each in read_published(missing, using, upcoming)
+        }
         calls |= {name: found.get(name, ()) for name in missing}
     cycle = find_cycle(spec.name, calls.__getitem__)
     if not cycle:
@@ -39,7 +41,8 @@ def check_recursion(
     return [Problem(text, steps[cycle[1]], "with.workflow")]
 
 
-def _read(names: Iterable[str], using: str, upcoming: Upcoming) -> Iterator[WorkflowSpec]:
+def read_published(names: Iterable[str], using: str, upcoming: Upcoming) -> Iterator[WorkflowSpec]:
+    """Yield the definitions of these names that are published, or about to be. One query at most."""
     coming = {name: upcoming(name) for name in names}
     yield from (spec for spec in coming.values() if spec is not None)
     missing = [name for name, spec in coming.items() if spec is None]
