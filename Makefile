@@ -38,7 +38,7 @@ serve: $(demo) ## Serve the example project at http://127.0.0.1:8000
 test: $(dev) ## Test on SQLite, PostgreSQL and in a browser: some 12 minutes; ARGS="-k name": seconds
 	@$(python) -m tests $(ARGS)
 
-test-all: $(dev) ## The long form: every Django, many repetitions: 3 hours; ARGS="NAME…": a part
+test-all: $(dev) ## The long form: every Django, many repetitions: hours; ARGS="NAME…": a part
 	@$(python) -m tests --all $(ARGS)
 
 lint: $(dev) ## Check style, format and types: a minute

@@ -35,10 +35,10 @@ def narrow(parts: Sequence[Part], arguments: Sequence[str]) -> list[Part]:
 
 
 def draw(parts: Sequence[Part], minutes: float, seed: str) -> list[Part]:
-    """Return parts that together take no longer, in the order drawn; each may be the first."""
+    """Return timed parts that together take no longer, in the order drawn; each may be the first."""
     drawn, left = [], minutes
     for part in random.Random(seed).sample(parts, len(parts)):
-        if part.minutes <= left:
+        if part.minutes is not None and part.minutes <= left:
             drawn.append(part)
             left -= part.minutes
     return drawn
