@@ -91,9 +91,9 @@ def find_answerers(question: AskApproval, say: Callable[[str], None]) -> list[Ab
 
 
 def why_unanswerable(questions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return, for each question as a step run keeps it, why nobody can answer it; empty where somebody may.
+    """Return why nobody can answer each question, a step run's ``awaits``; an empty text if somebody can.
 
-    Whom it asks may be gone since: a group or a permission renamed, users deleted. One query for all groups,
+    A group or a permission may have been renamed since, and users deleted. One query for all groups,
     one for all users, one for each permission.
     """
     groups = {str(each.get("group")) for each in questions if each.get("group")}

@@ -1,4 +1,4 @@
-"""The doorbell: an RQ job that makes a worker look for ready steps (ENGINE.md rules 23 to 25).
+"""The doorbell: an RQ job that makes a worker look for ready steps.
 
 And the job that goes on with a bulk action, which waits in its queue behind whatever came before.
 

@@ -1,7 +1,7 @@
 """The job that a doorbell is: claim what is ready on a queue and drive it forward, for a slice of time.
 
 And the job that goes on with a bulk action. Their dotted names and arguments are API between two releases on
-one queue (ENGINE.md rules 23 to 25).
+one queue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The line to one Redis, for callers that must not wait for it (ENGINE.md rule 24)."""
+"""The line to one Redis, for callers that must not wait for it."""
 
 from __future__ import annotations
 

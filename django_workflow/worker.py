@@ -1,4 +1,4 @@
-"""A worker that ticks the clock beside its jobs, so that a small site runs one process (ENGINE.md rule 26).
+"""A worker that ticks the clock beside its jobs, so that a small site runs one process.
 
 ``manage.py rqworker --worker-class django_workflow.worker.Worker``. All is right with plain workers and a
 ``workflow_clock`` too; only that a step whose process was killed waits there until its lease has expired.

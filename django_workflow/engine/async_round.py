@@ -1,4 +1,4 @@
-"""Async handlers that wait beside one another in one event loop (ENGINE.md rules 5, 9, 10 and 28).
+"""Async handlers that wait beside one another in one event loop.
 
 The loop has a thread of its own; all that reads or writes the database is done by the thread that claimed.
 """

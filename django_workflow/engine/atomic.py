@@ -1,4 +1,4 @@
-"""Atomic steps: handler and recording in one transaction (ENGINE.md rules 11 and 28)."""
+"""Atomic steps: handler and recording in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bulk actions: one verb for many runs, a short transaction each (ENGINE.md rule 3).
+"""Bulk actions: one verb for many runs, a short transaction each.
 
 Who does it holds the row by its ``due_at``, as a lease. A run and the note that it was done are one commit,
 so that no run is done twice or left out, whoever dies or takes over.

@@ -1,6 +1,6 @@
 """The handler call itself.
 
-Deadline, async, and the transaction and session it must leave as it found them (ENGINE.md rules 10, 20, 28).
+Deadline, async, and the transaction and session it must leave as it found them.
 """
 
 from __future__ import annotations

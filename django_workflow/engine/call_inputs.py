@@ -16,7 +16,7 @@ def check_call_inputs(
 ) -> list[Problem]:
     """Return a warning for each name that a called workflow does not know, or misses.
 
-    No error: the called one may be published anew before a run comes there. One query at most.
+    A warning, because the called workflow may be published again before a run gets there. At most one query.
     """
     calls = [step for step in spec.steps if _is_literal(step)]
     names = {step.params["workflow"] for step in calls}

@@ -1,4 +1,4 @@
-"""Between runs and the runs they called: ends go up, cancels go down (ENGINE.md rule 33).
+"""Between runs and the runs they called: ends go up, cancels go down.
 
 Each run is changed in a transaction of its own; what a crash leaves out the clock repeats.
 """

@@ -1,4 +1,4 @@
-"""Runs that the engine itself starts: called by a step, or after a failure (ENGINE.md rule 33)."""
+"""Runs that the engine itself starts: called by a step, or after a failure."""
 
 from __future__ import annotations
 

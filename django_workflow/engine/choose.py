@@ -1,4 +1,4 @@
-"""Which due step runs one claim takes: the oldest, and what may go with it (ENGINE.md rules 5, 8, 9)."""
+"""Which due step runs one claim takes: the oldest, and what may go with it."""
 
 from __future__ import annotations
 

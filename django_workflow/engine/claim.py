@@ -1,4 +1,4 @@
-"""Claims: step runs taken with token and lease, behind their run's gate (ENGINE.md rules 1, 2, 8 to 10)."""
+"""Claims: step runs taken with token and lease, behind their run's gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators do to a run as a whole: cancel, pause, resume; and its deadline (ENGINE.md rules 12, 13)."""
+"""What operators do to a run as a whole: cancel, pause, resume; and its deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggering: insert the runs, and let them be driven after the commit (ENGINE.md rule 31)."""
+"""Triggering: insert the runs, and let them be driven after the commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines around a handler call (ENGINE.md rule 20)."""
+"""Deadlines around a handler call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of a thread: the runs that it has yet to drive (ENGINE.md rule 27)."""
+"""The loop of a thread: the runs that it has yet to drive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an ending, a jump or a cancel does to the other step runs of a run (ENGINE.md rules 12 and 14)."""
+"""What an ending, a jump or a cancel does to the other step runs of a run."""
 
 from __future__ import annotations
 

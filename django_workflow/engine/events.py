@@ -1,4 +1,4 @@
-"""Events in store, given to the steps that wait for them (ENGINE.md rules 13 and 34)."""
+"""Events in store, given to the steps that wait for them."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def take_stored(using: str, row: StepRun) -> dict[str, Any] | None:
 
 
 def put_back(using: str, rows: Iterable[StepRun]) -> None:
-    """Put in store again what step runs have taken that another attempt follows: that begins anew.
+    """Store again the events that these step runs took, for the attempts that follow and start over.
 
-    A step run that failed keeps what it was to use up.
+    A failed step run keeps an event that it was told to use up.
     """
     taken = [row.pk for row in rows if "events" in (row.awaits or {}) and not _has_used_up(row)]
     if taken:

@@ -1,4 +1,4 @@
-"""The loops: claim, execute round by round, and on to what follows (ENGINE.md rules 5, 8, 9, 19, 27)."""
+"""The loops: claim, execute round by round, and on to what follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a run of which nothing is left to record: final, or its undo begins (ENGINE.md rules 12, 32)."""
+"""The end of a run of which nothing is left to record: final, or its undo begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate of a run: each transaction that changes it begins by writing its row (ENGINE.md rules 1, 2)."""
+"""The gate of a run: each transaction that changes it begins by writing its row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Giving a claim back: the step is ready again, at no cost (ENGINE.md rules 9, 10, 12, 13 and 19)."""
+"""Giving a claim back: the step is ready again, at no cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long this process has been in touch with a database without a break (ENGINE.md rule 18).
+"""How long this process has been in touch with a database without a break.
 
 After an outage the living renew their leases first. Only a process that was in touch for as long as that
 takes can tell a lease that nobody renews from one that nobody could renew.

@@ -1,4 +1,4 @@
-"""Inserting runs: the key kept, the version pinned, the first step runs beside them (ENGINE.md rule 31)."""
+"""Inserting runs: the key kept, the version pinned, the first step runs beside them."""
 
 from __future__ import annotations
 

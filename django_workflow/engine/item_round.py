@@ -1,4 +1,4 @@
-"""Rounds of items: several of one ``for_each``, called in turn and recorded together (ENGINE.md rule 5)."""
+"""Rounds of items: several of one ``for_each``, called in turn and recorded together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``for_each``: what the end of one item does to the step as a whole (ENGINE.md rule 16)."""
+"""``for_each``: what the end of one item does to the step as a whole."""
 
 from __future__ import annotations
 

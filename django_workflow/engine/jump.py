@@ -1,4 +1,4 @@
-"""Jumps from one step to another (ENGINE.md rule 14). Pure."""
+"""Jumps from one step to another. Pure."""
 
 from __future__ import annotations
 

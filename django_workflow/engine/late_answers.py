@@ -1,4 +1,4 @@
-"""What came before the deadline of a wait was taken up: it counts (ENGINE.md rule 8)."""
+"""What came before the deadline of a wait was taken up: it counts."""
 
 from __future__ import annotations
 

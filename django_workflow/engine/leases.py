@@ -1,4 +1,4 @@
-"""The leases this process holds, kept by one thread (ENGINE.md rules 1, 3, 9, 18, 20, 22 and 27).
+"""The leases this process holds, kept by one thread.
 
 It renews them, gives back what waits behind a slow handler, and ends a worker whose handler does not end.
 """

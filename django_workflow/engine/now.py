@@ -1,4 +1,4 @@
-"""The time by the database, carried on by the monotonic clock (ENGINE.md rule 17)."""
+"""The time by the database, carried on by the monotonic clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that goes away, or answers too late, is not the handler's fault (ENGINE.md rule 19)."""
+"""A database that goes away, or answers too late, is not the handler's fault."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The engine's decisions: from (graph, run, step run, its result, the rows it needs, now) to moves. Pure.
 
-ENGINE.md rules 4, 5 and 12 to 16; whatever is decided here is applied in one transaction by ``record``.
+Whatever is decided here is applied in one transaction by ``record``.
 """
 
 from __future__ import annotations

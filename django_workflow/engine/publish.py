@@ -98,7 +98,7 @@ def hand_to_staff(workflow: Workflow, *, using: str) -> None:
 
 
 def _lock(workflow: Workflow, using: str) -> None:
-    # By a write, not by SELECT FOR UPDATE, which would block every trigger() (ENGINE.md rule 2).
+    # By a write, not by SELECT FOR UPDATE, which would block every trigger().
     Workflow.objects.using(using).filter(pk=workflow.pk).update(updated_at=timezone.now())
     workflow.refresh_from_db(using=using)
 

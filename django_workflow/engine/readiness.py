@@ -1,4 +1,4 @@
-"""Which steps may start: decided from the rows of what they need (ENGINE.md rules 14 and 15). Pure."""
+"""Which steps may start: decided from the rows of what they need. Pure."""
 
 from __future__ import annotations
 

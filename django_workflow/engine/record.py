@@ -1,4 +1,4 @@
-"""Recording: one transaction keeps a result, the state and what comes next (ENGINE.md rules 1, 2, 6)."""
+"""Recording: one transaction keeps a result, the state and what comes next."""
 
 from __future__ import annotations
 

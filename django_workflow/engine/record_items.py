@@ -1,4 +1,4 @@
-"""Items of one ``for_each``, recorded in one transaction of their run (ENGINE.md rules 1, 5, 6 and 16)."""
+"""Items of one ``for_each``, recorded in one transaction of their run."""
 
 from __future__ import annotations
 

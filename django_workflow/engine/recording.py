@@ -1,4 +1,4 @@
-"""What one recording writes, worked out from the rows as they are (ENGINE.md rules 4 and 6)."""
+"""What one recording writes, worked out from the rows as they are."""
 
 from __future__ import annotations
 

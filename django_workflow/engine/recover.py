@@ -1,4 +1,4 @@
-"""Recovery: what a dead worker left behind is made ready again, never executed (ENGINE.md rules 8, 10, 18).
+"""Recovery: what a dead worker left behind is made ready again, never executed.
 
 Only clocks do this, because only a process that lives on knows how long it was in touch with the database.
 """

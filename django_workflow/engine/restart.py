@@ -1,4 +1,4 @@
-"""Restart: a new run of a final one's input, from its start or from a step on (ENGINE.md rule 30)."""
+"""Restart: a new run of a final one's input, from its start or from a step on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry: a failed run goes on from the steps that failed (ENGINE.md rule 30)."""
+"""Retry: a failed run goes on from the steps that failed."""
 
 from __future__ import annotations
 

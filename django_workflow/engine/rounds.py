@@ -1,4 +1,4 @@
-"""Rounds: step runs that share one commit, of several runs or items of one (ENGINE.md rules 3, 9-11)."""
+"""Rounds: step runs that share one commit, of several runs or items of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings that a deadlock or a long lock undid are repeated (ENGINE.md rules 3, 7, 19)."""
+"""Recordings that a deadlock or a long lock undid are repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending events: stored in the sender's transaction, heard after its commit (ENGINE.md rule 34)."""
+"""Sending events: stored in the sender's transaction, heard after its commit."""
 
 from __future__ import annotations
 

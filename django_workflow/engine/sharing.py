@@ -1,4 +1,4 @@
-"""Which steps may share a claim or a commit, as far as this process knows (ENGINE.md rules 9 and 11)."""
+"""Which steps may share a claim or a commit, as far as this process knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Skip: a step that waits or failed is passed over, with an output given by a person (ENGINE.md rule 30)."""
+"""Skip: a step that waits or failed is passed over, with an output given by a person."""
 
 from __future__ import annotations
 

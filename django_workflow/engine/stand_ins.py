@@ -1,4 +1,4 @@
-"""Stand-ins: what steps give in a test instead of calling their handlers (DESIGN.md section 12)."""
+"""Stand-ins: what steps give in a test instead of calling their handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings, claims and new runs, many in a transaction (ENGINE.md rules 1-3, 11): only the writing.
+"""Recordings, claims and new runs, many in a transaction: only the writing.
 
 Plain SQL from the models' columns, because most of the time the ORM would take goes into making such SQL. On
 PostgreSQL each is one statement; elsewhere there is one ``executemany`` for like changes.

@@ -1,4 +1,4 @@
-"""Runs that nothing moves, which should not be: found and repaired from their rows (ENGINE.md rule 26)."""
+"""Runs that nothing moves, which should not be: found and repaired from their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals after the commit (HOUSE.md: logging and counting are receivers)."""
+"""Signals after the commit: whoever logs or counts receives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tick of the clock: end, recover, ring for or do what is due (ENGINE.md rules 8, 18, 24 and 27)."""
+"""One tick of the clock: end, recover, ring for or do what is due."""
 
 from __future__ import annotations
 

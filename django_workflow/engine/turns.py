@@ -1,4 +1,4 @@
-"""Turns on a database between this process's recordings and its lease thread (ENGINE.md rule 3).
+"""Turns on a database between this process's recordings and its lease thread.
 
 A courtesy that avoids deadlocks, and waiting for SQLite's one lock: nobody waits long for the other, and what
 a deadlock undoes is repeated.

@@ -1,4 +1,4 @@
-"""Undo: what done steps did is taken back, the latest first, each once (ENGINE.md rule 32)."""
+"""Undo: what done steps did is taken back, the latest first, each once."""
 
 from __future__ import annotations
 

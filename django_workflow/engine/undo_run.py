@@ -1,4 +1,4 @@
-"""The operator's undo: what the done steps of a run did is taken back (ENGINE.md rule 32)."""
+"""The operator's undo: what the done steps of a run did is taken back."""
 
 from __future__ import annotations
 

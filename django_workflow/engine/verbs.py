@@ -1,4 +1,4 @@
-"""What the verbs of operators share: one short transaction behind the run's lock (ENGINE.md rule 3)."""
+"""What the verbs of operators share: one short transaction behind the run's lock."""
 
 from __future__ import annotations
 

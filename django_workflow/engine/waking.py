@@ -1,4 +1,4 @@
-"""What waited is ready: for an event, an answer, or the end of a called run (ENGINE.md rules 12 and 13)."""
+"""What waited is ready: for an event, an answer, or the end of a called run."""
 
 from __future__ import annotations
 

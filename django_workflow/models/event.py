@@ -1,4 +1,4 @@
-"""Events: named messages sent to runs, kept until a step takes them (ENGINE.md rule 34)."""
+"""Events: named messages sent to runs, kept until a step takes them."""
 
 from __future__ import annotations
 
